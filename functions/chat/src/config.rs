@@ -1,0 +1,101 @@
+//! Which model answers and how it is asked, read from the environment once.
+
+use std::env;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::audio::Catalogue;
+use crate::model::{Model, Remote};
+
+const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that consults people and \
+    recommends audio recordings. Answer in the language of the user, briefly and helpfully. When a \
+    recording would help and a function to find one is offered, call it and recommend only what it \
+    returned.";
+
+/// How long the model may take by default, in seconds. API Gateway waits for 30 s, and the turn has
+/// to be stored as well.
+const DEFAULT_MODEL_TIMEOUT_SECONDS: u64 = 20;
+
+/// How many messages the model is shown by default.
+const DEFAULT_CONTEXT_MESSAGES: i64 = 20;
+
+/// The settings of the function.
+#[derive(Debug)]
+pub struct ChatConfig {
+    /// The model that answers.
+    pub model: Model,
+    /// What the model is told before the conversation.
+    pub system_prompt: String,
+    /// How long the model may take, all its function calls included.
+    pub model_timeout: Duration,
+    /// How many messages before the question the model is shown.
+    pub context_messages: i64,
+}
+
+/// Why the settings cannot be used. Names the variable, never a key.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct ChatConfigError(pub(crate) String);
+
+impl ChatConfig {
+    /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
+    /// `CONTEXT_MESSAGES`, `AUDIO_CATALOGUE` and the variable with the provider's key.
+    ///
+    /// Without `MODEL` the built-in model answers; a model that is configured and cannot be used is
+    /// an error, never replaced.
+    ///
+    /// # Errors
+    /// [`ChatConfigError`].
+    pub async fn from_env() -> Result<Self, ChatConfigError> {
+        let catalogue = variable("AUDIO_CATALOGUE")
+            .map(|path| Catalogue::read(&path))
+            .transpose()?;
+        let base_url = variable("MODEL_BASE_URL");
+        let model = match variable("MODEL") {
+            Some(name) if name != Model::BUILT_IN => {
+                Model::Remote(Box::new(Remote::new(&name, base_url, catalogue).await?))
+            }
+            None if base_url.is_some() => {
+                return Err(ChatConfigError(
+                    "MODEL_BASE_URL is set but MODEL is not; name the model to ask there".into(),
+                ));
+            }
+            _ => Model::built_in(catalogue.unwrap_or_else(Catalogue::sample)),
+        };
+        Ok(Self {
+            model,
+            system_prompt: variable("SYSTEM_PROMPT")
+                .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
+            model_timeout: Duration::from_secs(
+                number("MODEL_TIMEOUT_SECONDS", 1..=900)?.unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
+            ),
+            context_messages: number("CONTEXT_MESSAGES", 0..=1000)?
+                .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
+        })
+    }
+}
+
+/// A variable that is set to something.
+fn variable(name: &str) -> Option<String> {
+    env::var(name)
+        .ok()
+        .map(|value| value.trim().to_owned())
+        .filter(|value| !value.is_empty())
+}
+
+fn number<T>(name: &str, range: RangeInclusive<T>) -> Result<Option<T>, ChatConfigError>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    let Some(text) = variable(name) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(number) if range.contains(&number) => Ok(Some(number)),
+        _ => Err(ChatConfigError(format!(
+            "{name} must be a whole number from {} to {}",
+            range.start(),
+            range.end()
+        ))),
+    }
+}

@@ -1,0 +1,181 @@
+//! `POST /chat`: one turn. Stores the user's message, asks the model, stores and returns the answer.
+
+mod audio;
+mod config;
+mod model;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, Reply};
+use shared::problem::Problem;
+use shared::request::{Caller, Request};
+use shared::route::Route;
+use shared::turns::{self, Answer, Begun, Lease, Question, Turn};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+pub use config::{ChatConfig, ChatConfigError};
+pub use model::Model;
+
+/// The longest `query`, in characters.
+const MAX_QUERY_CHARACTERS: usize = 32_000;
+
+/// The longest `metadata` and the longest `audio_files`, in bytes of JSON.
+const MAX_JSON_BYTES: usize = 16 * 1024;
+
+/// What is kept back of the caller's time to store the answer.
+const FINISH_RESERVE: Duration = Duration::from_secs(3);
+
+/// How much longer than the model's limit a lease lasts: the time to begin and to finish.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// The function.
+#[derive(Debug)]
+pub struct Chat {
+    database: Arc<Database>,
+    config: ChatConfig,
+}
+
+#[derive(Serialize)]
+struct TurnAnswer<'a> {
+    response: &'a str,
+    query: &'a str,
+    audio_files: &'a [Value],
+    audio_provided: bool,
+    conversation_length: i64,
+    session_id: Uuid,
+    message_id: Uuid,
+    response_id: Uuid,
+    function_calls: &'a [Value],
+    model: &'a str,
+    usage: Usage,
+}
+
+#[derive(Serialize)]
+struct Usage {
+    input_tokens: i64,
+    output_tokens: i64,
+}
+
+impl Chat {
+    /// The function on a database, with a model.
+    #[must_use]
+    pub fn new(database: Arc<Database>, config: ChatConfig) -> Self {
+        Self { database, config }
+    }
+
+    /// Runs a turn to its end; also the stored end of one that ran before.
+    async fn turn(&self, caller: &Caller, question: &Question) -> Result<Reply, Problem> {
+        let lease = Lease {
+            lease_id: Uuid::now_v7(),
+            duration: self.config.model_timeout + LEASE_MARGIN,
+        };
+        let context_messages = self.config.context_messages;
+        let begun = turns::begin(&self.database, caller, question, lease, context_messages).await?;
+        let turn = match begun {
+            Begun::Started(turn) => turn,
+            Begun::Answered(answer, seq) => return Ok(reply(question, &answer, seq)?.replayed()),
+        };
+
+        let answer = match self.ask(caller, question, &turn).await {
+            Ok(answer) => answer,
+            Err(problem) => {
+                self.abandon(caller, question, lease).await;
+                return Err(problem);
+            }
+        };
+        let seq = turns::finish(&self.database, caller, question, lease, &turn, &answer).await?;
+        reply(question, &answer, seq)
+    }
+
+    /// Asks the model within its limit and the caller's.
+    async fn ask(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+    ) -> Result<Answer, Problem> {
+        let asked = Instant::now();
+        let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
+        let answer =
+            self.config
+                .model
+                .answer(&self.config.system_prompt, &turn.context, &question.content);
+        match timeout_at(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
+            Err(_) => Err(Problem::ModelTimeout(limit - asked)),
+        }
+    }
+
+    /// Lets the turn be repeated at once. Where that fails, the lease ends by itself.
+    async fn abandon(&self, caller: &Caller, question: &Question, lease: Lease) {
+        let abandoned = turns::abandon(&self.database, caller, question.session_id, lease).await;
+        if let Err(problem) = abandoned {
+            tracing::warn!(
+                code = problem.code(),
+                "the lease of a failed turn is left to end"
+            );
+        }
+    }
+}
+
+impl Endpoint for Chat {
+    const ROUTE: Route = Route::post("/chat");
+
+    /// # Errors
+    /// Every problem of the contract but the cursors'.
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        let question = question(&request)?;
+        self.turn(request.caller(), &question)
+            .await
+            .map_err(|problem| {
+                // What failed on our side may have stored the message: the ids make it safe to repeat.
+                if problem.status().is_server_error() {
+                    problem.in_turn(question.session_id, question.message_id)
+                } else {
+                    problem
+                }
+            })
+    }
+}
+
+fn question(request: &Request) -> Result<Question, Problem> {
+    let fields = request.fields()?;
+    Ok(Question {
+        content: fields.required_text("query", MAX_QUERY_CHARACTERS)?,
+        session_id: fields
+            .optional_id("session_id")?
+            .unwrap_or_else(Uuid::now_v7),
+        message_id: fields
+            .optional_id("message_id")?
+            .unwrap_or_else(Uuid::now_v7),
+        audio_files: fields.optional_objects("audio_files", MAX_JSON_BYTES)?,
+        metadata: fields.optional_object("metadata", MAX_JSON_BYTES)?,
+    })
+}
+
+/// The answer of a turn. `seq` has no gaps, so the place of the answer is the length of the
+/// conversation that it ends.
+fn reply(question: &Question, answer: &Answer, seq: i64) -> Result<Reply, Problem> {
+    Reply::json(&TurnAnswer {
+        response: &answer.content,
+        query: &question.content,
+        audio_files: &answer.audio_files,
+        audio_provided: !answer.audio_files.is_empty(),
+        conversation_length: seq,
+        session_id: question.session_id,
+        message_id: question.message_id,
+        response_id: answer.response_id,
+        function_calls: &answer.function_calls,
+        model: &answer.model,
+        usage: Usage {
+            input_tokens: answer.input_tokens,
+            output_tokens: answer.output_tokens,
+        },
+    })
+}

@@ -1,0 +1,87 @@
+//! `GET /chat/history/{session_id}`: what was said in a session so far.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shared::cursor;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, Reply};
+use shared::messages::{self, Message, Page};
+use shared::problem::Problem;
+use shared::request::Request;
+use shared::route::Route;
+use uuid::Uuid;
+
+/// The greatest `limit` a caller may ask for.
+const MAX_LIMIT: i64 = 1000;
+
+/// The function.
+#[derive(Debug)]
+pub struct History {
+    database: Arc<Database>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    success: bool,
+    session_id: Uuid,
+    history: Vec<Message>,
+    message_count: i64,
+    has_more: bool,
+    next_cursor: Option<String>,
+}
+
+impl History {
+    /// The function on a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+impl Endpoint for History {
+    const ROUTE: Route = Route::get("/chat/history/{session_id}");
+
+    /// # Errors
+    /// [`Problem::InvalidRequest`], [`Problem::InvalidCursor`], [`Problem::SessionNotFound`].
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        let session_id = request.path_id("session_id")?;
+        let page = page(&request, session_id)?;
+
+        let history = messages::history(&self.database, request.caller(), session_id, page).await?;
+
+        let last = history.messages.last().filter(|_| history.has_more);
+        Reply::json(&Answer {
+            success: true,
+            session_id,
+            message_count: history.message_count,
+            has_more: history.has_more,
+            next_cursor: last.map(|message| cursor::encode(session_id, message.seq)),
+            history: history.messages,
+        })
+    }
+}
+
+fn page(request: &Request, session_id: Uuid) -> Result<Page, Problem> {
+    let place = |name: &'static str| match request.query_value(name)? {
+        None => Ok(None),
+        Some(text) => cursor::decode(session_id, text)
+            .map(Some)
+            .ok_or(Problem::InvalidCursor(name)),
+    };
+    let descending = match request.query_value("order")? {
+        None | Some("asc") => false,
+        Some("desc") => true,
+        Some(_) => {
+            return Err(Problem::InvalidRequest(
+                "`order` must be `asc` or `desc`".into(),
+            ));
+        }
+    };
+    Ok(Page {
+        after: place("after")?,
+        before: place("before")?,
+        limit: request.query_number("limit", 1..=MAX_LIMIT)?,
+        descending,
+    })
+}

@@ -1,0 +1,82 @@
+//! `POST /chat/load-session`: goes on with a session, or with a copy of it from any point.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, Reply};
+use shared::messages::Message;
+use shared::problem::Problem;
+use shared::request::Request;
+use shared::route::Route;
+use shared::sessions;
+use uuid::Uuid;
+
+/// The function.
+#[derive(Debug)]
+pub struct LoadSession {
+    database: Arc<Database>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    success: bool,
+    session_id: Uuid,
+    conversation_length: i64,
+    message: String,
+    forked_from: Option<Origin>,
+    history: Vec<Message>,
+}
+
+/// The session and message that a session is a copy of.
+#[derive(Serialize)]
+struct Origin {
+    session_id: Uuid,
+    message_id: Uuid,
+}
+
+impl LoadSession {
+    /// The function on a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+impl Endpoint for LoadSession {
+    const ROUTE: Route = Route::post("/chat/load-session");
+
+    /// # Errors
+    /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], [`Problem::MessageNotFound`].
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        let session_id = request.required_query_id("session_id")?;
+        let at = request.query_id("at")?;
+        let (database, caller) = (&self.database, request.caller());
+
+        let Some(message_id) = at else {
+            let resumed = sessions::resume(database, caller, session_id).await?;
+            return Reply::json(&Answer {
+                success: true,
+                session_id,
+                conversation_length: resumed.message_count,
+                message: format!("Loaded session {session_id}"),
+                forked_from: None,
+                history: resumed.recent,
+            });
+        };
+
+        let copy_id = Uuid::now_v7();
+        let copy = sessions::fork(database, caller, session_id, message_id, copy_id).await?;
+        Reply::json(&Answer {
+            success: true,
+            session_id: copy_id,
+            conversation_length: copy.message_count,
+            message: format!("Loaded session {session_id} up to message {message_id} as a copy"),
+            forked_from: Some(Origin {
+                session_id,
+                message_id,
+            }),
+            history: copy.recent,
+        })
+    }
+}

@@ -1,0 +1,30 @@
+//! `migrate`: brings the schema up to date; has no route.
+//!
+//! An event is `{"action": "migrate"}` (the default), `{"action": "status"}`, which changes nothing,
+//! or a CloudFormation custom-resource event. Unlike the HTTP functions a failure here is a failed
+//! invocation, so that it fails the deployment.
+
+mod custom_resource;
+mod schema;
+
+use serde_json::Value;
+use shared::database::DatabaseConfig;
+
+pub use schema::{MigrateError, Report, known_migrations, migrate, status};
+
+/// Handles one invocation.
+///
+/// # Errors
+/// [`MigrateError`]. For a custom resource CloudFormation is told of it as well.
+pub async fn handle(config: &DatabaseConfig, event: Value) -> Result<Value, MigrateError> {
+    if event.get("RequestType").is_some() {
+        return custom_resource::handle(config, event).await;
+    }
+    let report = match event.get("action").unwrap_or(&Value::Null) {
+        Value::Null => migrate(config).await?,
+        Value::String(action) if action == "migrate" => migrate(config).await?,
+        Value::String(action) if action == "status" => status(config).await?,
+        _ => return Err(MigrateError::UnknownAction),
+    };
+    report.to_json()
+}

@@ -1,0 +1,235 @@
+//! The migrations, compiled in, and how they are applied: one at a time, each all or nothing, by one
+//! migrator at a time.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lambda_runtime::Diagnostic;
+use refinery::error::Kind;
+use refinery::{Migration, Runner};
+use serde::Serialize;
+use serde_json::Value;
+use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
+use tokio::time::timeout;
+use tokio_postgres::types::Type;
+
+/// The advisory lock that keeps two migrators apart: "daissy" in ASCII. Refinery takes none, and of
+/// four that start at once three would fail.
+const LOCK: i64 = 0x6461_6973_7379;
+
+/// How long to wait for another migrator to end.
+const LOCK_LIMIT: Duration = Duration::from_secs(60);
+
+/// How long to wait for the connection.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a migration waits for a table that is in use; meanwhile everybody else queues behind it.
+const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
+
+/// Where the applied migrations are recorded.
+const HISTORY_TABLE: &str = "refinery_schema_history";
+
+mod embedded {
+    refinery::embed_migrations!("../../migrations");
+}
+
+/// What a migration run did, or what the schema's state is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The migrations that this run applied; for the state, all that were ever applied.
+    pub applied: Vec<String>,
+    /// The version of the last one applied; 0 for an empty database.
+    pub schema_version: i32,
+    /// The migrations that are yet to be applied.
+    pub pending: Vec<String>,
+}
+
+impl Report {
+    /// The report as the function's result.
+    ///
+    /// # Errors
+    /// [`MigrateError::Report`], should it not be writable as JSON.
+    pub fn to_json(&self) -> Result<Value, MigrateError> {
+        serde_json::to_value(self).map_err(MigrateError::Report)
+    }
+}
+
+/// Why the schema was not brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// The event asks for something else.
+    #[error("unknown action; use {{\"action\": \"migrate\"}} or {{\"action\": \"status\"}}")]
+    UnknownAction,
+    /// The event looks like one of CloudFormation's, but is none.
+    #[error("the custom-resource event cannot be read: {0}")]
+    InvalidEvent(#[source] serde_json::Error),
+    /// CloudFormation could not be told.
+    #[error("CloudFormation could not be told the result: {0}")]
+    Notification(String),
+    /// The result cannot be written.
+    #[error("the result cannot be written as JSON: {0}")]
+    Report(#[source] serde_json::Error),
+    /// The database cannot be used, or another migrator holds the lock for too long.
+    #[error("the database cannot be migrated: {0}")]
+    Database(#[from] DatabaseError),
+    /// Another migrator is at work and does not end.
+    #[error("another migration has been running for {} s; try again when it has ended", .0.as_secs())]
+    Locked(Duration),
+    /// An applied migration is not the one that is compiled in.
+    #[error(
+        "{0} was changed after it was applied; restore the file and add a new migration instead"
+    )]
+    Changed(String),
+    /// The database knows a migration that is not compiled in.
+    #[error(
+        "the database has {0}, which this version does not know; deploy the version that has it"
+    )]
+    Unknown(String),
+    /// A migration was added below the version the database has reached.
+    #[error("{0} was never applied but later ones were; give it a higher version")]
+    OutOfOrder(String),
+    /// A migration failed and left nothing behind.
+    #[error("{step}: {cause}")]
+    Failed {
+        /// What was being done.
+        step: String,
+        /// What the database said.
+        cause: String,
+    },
+}
+
+impl From<MigrateError> for Diagnostic {
+    fn from(error: MigrateError) -> Self {
+        Self {
+            error_type: "MigrateError".into(),
+            error_message: error.to_string(),
+        }
+    }
+}
+
+/// The names of all migrations of this version, in order.
+#[must_use]
+pub fn known_migrations() -> Vec<String> {
+    names(&sorted(&embedded::migrations::runner()))
+}
+
+/// Applies what is pending. Harmless when nothing is, and when another does the same at once.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn migrate(config: &DatabaseConfig) -> Result<Report, MigrateError> {
+    let mut connection = connect(config).await?;
+    lock(&connection).await?;
+    connection
+        .client()
+        .batch_execute(TABLE_LOCK_LIMIT)
+        .await
+        .map_err(DatabaseError::from)?;
+
+    let runner = embedded::migrations::runner();
+    let known = sorted(&runner);
+    let done = runner
+        .run_async(connection.client_mut())
+        .await
+        .map_err(|error| explain(error.kind(), &known))?;
+
+    let report = state(&runner, &mut connection).await?;
+    Ok(Report {
+        applied: names(done.applied_migrations()),
+        ..report
+    })
+}
+
+/// Tells what is applied and what is pending; changes nothing.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn status(config: &DatabaseConfig) -> Result<Report, MigrateError> {
+    let mut connection = connect(config).await?;
+    state(&embedded::migrations::runner(), &mut connection).await
+}
+
+async fn connect(config: &DatabaseConfig) -> Result<Connection, MigrateError> {
+    timeout(CONNECT_LIMIT, Connection::open(config))
+        .await
+        .unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()))
+        .map_err(MigrateError::Database)
+}
+
+/// Takes the lock; it is given back when the connection closes.
+async fn lock(connection: &Connection) -> Result<(), MigrateError> {
+    let parameters: [Parameter<'_>; 1] = [(&LOCK, Type::INT8)];
+    timeout(
+        LOCK_LIMIT,
+        connection
+            .client()
+            .query_typed("select pg_advisory_lock($1)", &parameters),
+    )
+    .await
+    .map_err(|_| MigrateError::Locked(LOCK_LIMIT))?
+    .map_err(DatabaseError::from)?;
+    Ok(())
+}
+
+async fn state(runner: &Runner, connection: &mut Connection) -> Result<Report, MigrateError> {
+    let known = sorted(runner);
+    let applied = if has_history(connection).await? {
+        runner
+            .get_applied_migrations_async(connection.client_mut())
+            .await
+            .map_err(|error| explain(error.kind(), &known))?
+    } else {
+        Vec::new()
+    };
+    let applied_versions: BTreeSet<_> = applied.iter().map(Migration::version).collect();
+    let pending: Vec<_> = known
+        .into_iter()
+        .filter(|migration| !applied_versions.contains(&migration.version()))
+        .collect();
+    Ok(Report {
+        applied: names(&applied),
+        schema_version: applied_versions.last().copied().unwrap_or(0),
+        pending: names(&pending),
+    })
+}
+
+async fn has_history(connection: &Connection) -> Result<bool, DatabaseError> {
+    let parameters: [Parameter<'_>; 1] = [(&HISTORY_TABLE, Type::TEXT)];
+    let row = connection
+        .client()
+        .query_typed_one("select to_regclass($1) is not null as exists", &parameters)
+        .await?;
+    Ok(row.try_get("exists")?)
+}
+
+fn sorted(runner: &Runner) -> Vec<Migration> {
+    let mut migrations = runner.get_migrations().clone();
+    migrations.sort();
+    migrations
+}
+
+fn names(migrations: &[Migration]) -> Vec<String> {
+    migrations.iter().map(ToString::to_string).collect()
+}
+
+/// Says what a refinery error means to the one who deploys.
+fn explain(kind: &Kind, known: &[Migration]) -> MigrateError {
+    match kind {
+        Kind::DivergentVersion(applied, _) => MigrateError::Changed(applied.to_string()),
+        Kind::MissingVersion(migration) if known.contains(migration) => {
+            MigrateError::OutOfOrder(migration.to_string())
+        }
+        Kind::MissingVersion(migration) => MigrateError::Unknown(migration.to_string()),
+        Kind::Connection(step, source) => MigrateError::Failed {
+            step: step.clone(),
+            cause: source.downcast_ref::<tokio_postgres::Error>().map_or_else(
+                || "the connection failed".to_owned(),
+                |error| DatabaseError::from(error).to_string(),
+            ),
+        },
+        other => MigrateError::Failed {
+            step: "migrating".into(),
+            cause: other.to_string(),
+        },
+    }
+}

@@ -1,0 +1,60 @@
+//! `POST /chat/reset`: closes a session, keeps its record, and opens a new one.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, Reply};
+use shared::problem::Problem;
+use shared::request::Request;
+use shared::route::Route;
+use shared::sessions;
+use uuid::Uuid;
+
+/// The function.
+#[derive(Debug)]
+pub struct Reset {
+    database: Arc<Database>,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    success: bool,
+    message: &'static str,
+    session_id: Option<Uuid>,
+    new_session_id: Uuid,
+}
+
+impl Reset {
+    /// The function on a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+impl Endpoint for Reset {
+    const ROUTE: Route = Route::post("/chat/reset");
+
+    /// # Errors
+    /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`].
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        let session_id = request.query_id("session_id")?;
+        let (database, caller) = (&self.database, request.caller());
+
+        let new_session_id = Uuid::now_v7();
+        match session_id {
+            Some(session_id) => {
+                sessions::reset(database, caller, session_id, new_session_id).await?;
+            }
+            None => sessions::open(database, caller, new_session_id).await?,
+        }
+
+        Reply::json(&Answer {
+            success: true,
+            message: "Conversation history cleared. Ready for new consultation session.",
+            session_id,
+            new_session_id,
+        })
+    }
+}

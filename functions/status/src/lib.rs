@@ -1,0 +1,94 @@
+//! `GET /chat/status`: statistics of a session; without one, the state of the service.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, Reply};
+use shared::problem::Problem;
+use shared::request::Request;
+use shared::route::Route;
+use shared::sessions::{self, Statistics};
+use uuid::Uuid;
+
+/// The function.
+#[derive(Debug)]
+pub struct Status {
+    database: Arc<Database>,
+}
+
+#[derive(Serialize)]
+struct SessionAnswer {
+    success: bool,
+    session_id: Uuid,
+    conversation_length: i64,
+    status: &'static str,
+    session_stats: Statistics,
+}
+
+#[derive(Serialize)]
+struct ServiceAnswer {
+    success: bool,
+    session_id: Option<Uuid>,
+    conversation_length: i64,
+    status: &'static str,
+    service: Service,
+}
+
+#[derive(Serialize)]
+struct Service {
+    database: &'static str,
+    schema_version: i32,
+    version: &'static str,
+}
+
+impl Status {
+    /// The function on a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
+}
+
+impl Endpoint for Status {
+    const ROUTE: Route = Route::get("/chat/status");
+
+    /// # Errors
+    /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`]; a database problem says why the
+    /// service cannot be used.
+    async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+        let (database, caller) = (&self.database, request.caller());
+
+        let Some(session_id) = request.query_id("session_id")? else {
+            let schema_version = sessions::schema_version(database, caller).await?;
+            return Reply::json(&ServiceAnswer {
+                success: true,
+                session_id: None,
+                conversation_length: 0,
+                status: "new_session",
+                service: Service {
+                    database: "ok",
+                    schema_version,
+                    version: shared::VERSION,
+                },
+            });
+        };
+
+        let statistics = sessions::statistics(database, caller, session_id).await?;
+        Reply::json(&SessionAnswer {
+            success: true,
+            session_id,
+            conversation_length: statistics.message_count,
+            status: match &statistics {
+                Statistics {
+                    is_active: false, ..
+                } => "inactive",
+                Statistics {
+                    message_count: 0, ..
+                } => "new_session",
+                _ => "active",
+            },
+            session_stats: statistics,
+        })
+    }
+}

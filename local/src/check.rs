@@ -1,0 +1,100 @@
+//! `check`: the connection test. Says what there is, and fails if anything is missing.
+
+use std::time::Duration;
+
+use shared::database::{Connection, privileges};
+use tokio::time::timeout;
+
+use crate::LocalError;
+use crate::database::LocalDatabase;
+use crate::progress::shown;
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+const SERVER: &str = "
+    select
+        current_setting('server_version') as version,
+        current_user::text as user_name,
+        current_database()::text as database_name,
+        (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as uses_tls,
+        (select version from pg_stat_ssl where pid = pg_backend_pid()) as tls_version";
+
+/// Runs the test on the database of a local run.
+pub async fn check() -> Result<(), LocalError> {
+    let database = LocalDatabase::open().await?;
+    println!("database  {}", database.description);
+    let checked = examine(&database).await;
+    database.close().await;
+    checked
+}
+
+async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
+    let open = timeout(CONNECT_LIMIT, Connection::open(&database.config));
+    let connection = shown("connecting", open)
+        .await
+        .map_err(|_| LocalError::new("the database does not answer; is the host right?"))?
+        .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;
+
+    let cannot_ask = |error: tokio_postgres::Error| {
+        LocalError::new(format!(
+            "the server cannot be asked: {}",
+            shared::database::DatabaseError::from(error)
+        ))
+    };
+    let row = connection
+        .client()
+        .query_typed_one(SERVER, &[])
+        .await
+        .map_err(cannot_ask)?;
+    let text = |column| row.try_get::<_, String>(column).map_err(cannot_ask);
+    println!(
+        "server    PostgreSQL {}, connected as {} to {}",
+        text("version")?,
+        text("user_name")?,
+        text("database_name")?
+    );
+    let tls_version: Option<String> = row.try_get("tls_version").map_err(cannot_ask)?;
+    match row
+        .try_get::<_, Option<bool>>("uses_tls")
+        .map_err(cannot_ask)?
+    {
+        Some(true) => println!(
+            "TLS       {}, sslmode {:?}",
+            tls_version.as_deref().unwrap_or("on"),
+            database.config.ssl_mode()
+        ),
+        _ => println!("TLS       off, sslmode {:?}", database.config.ssl_mode()),
+    }
+
+    let report = migrate::status(&database.config)
+        .await
+        .map_err(|error| LocalError::new(error.to_string()))?;
+    if report.pending.is_empty() {
+        println!("schema    version {}, up to date", report.schema_version);
+    } else {
+        println!(
+            "schema    version {}, pending: {}",
+            report.schema_version,
+            report.pending.join(", ")
+        );
+    }
+
+    let missing = privileges::missing(&connection)
+        .await
+        .map_err(|error| LocalError::new(format!("the rights cannot be read: {error}")))?;
+    if missing.is_empty() {
+        println!("rights    complete");
+    } else {
+        println!("rights    missing: {}", missing.join(", "));
+    }
+
+    match (report.pending.is_empty(), missing.is_empty()) {
+        (true, true) => Ok(()),
+        (false, _) => Err(LocalError::new(
+            "migrations are pending; run `cargo run -- migrate`",
+        )),
+        (_, false) => Err(LocalError::new(
+            "the database user lacks rights; grant it what is named above",
+        )),
+    }
+}

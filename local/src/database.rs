@@ -1,0 +1,85 @@
+//! The database of a local run: the one `DATABASE_URL` names, else a server of our own.
+
+use std::env;
+use std::path::PathBuf;
+
+use migrate::Report;
+use shared::database::DatabaseConfig;
+
+use crate::LocalError;
+use crate::postgres::{Durability, PostgresServer};
+use crate::progress::shown;
+
+/// The folder of the server's data below the project, unless `LOCAL_DIR` names another.
+const DEFAULT_FOLDER: &str = ".local";
+
+/// A database that can be used until it is closed.
+pub struct LocalDatabase {
+    /// How to connect.
+    pub config: DatabaseConfig,
+    /// What it is, for the person at the terminal.
+    pub description: String,
+    server: Option<PostgresServer>,
+}
+
+impl LocalDatabase {
+    /// Finds or starts the database.
+    pub async fn open() -> Result<Self, LocalError> {
+        if env::var("DATABASE_URL").is_ok_and(|url| !url.trim().is_empty()) {
+            let config =
+                DatabaseConfig::from_env().map_err(|error| LocalError::new(error.to_string()))?;
+            let description = format!("{} (DATABASE_URL)", config.display_name());
+            return Ok(Self {
+                config,
+                description,
+                server: None,
+            });
+        }
+        let server = PostgresServer::start(&folder(), Durability::Durable)
+            .await
+            .map_err(|error| LocalError::new(error.to_string()))?;
+        let config = DatabaseConfig::parse(&server.url("daissy"))
+            .map_err(|error| LocalError::new(error.to_string()))?;
+        let description = format!(
+            "PostgreSQL {} of its own, data in {}",
+            server.version(),
+            server.home()
+        );
+        Ok(Self {
+            config,
+            description,
+            server: Some(server),
+        })
+    }
+
+    /// Brings the schema up to date; says what that did.
+    pub async fn migrate(&self) -> Result<String, LocalError> {
+        let report = shown("migrating the database", migrate::migrate(&self.config)).await;
+        let Report {
+            applied,
+            schema_version,
+            ..
+        } = report.map_err(|error| LocalError::new(format!("{error} ({})", self.description)))?;
+        Ok(match applied.as_slice() {
+            [] => format!("version {schema_version}, up to date"),
+            names => format!("version {schema_version}, applied {}", names.join(", ")),
+        })
+    }
+
+    /// Stops the server, if it is our own.
+    pub async fn close(self) {
+        if let Some(server) = self.server {
+            shown("stopping PostgreSQL", server.stop()).await;
+        }
+    }
+}
+
+/// Where the data is kept: below the project, wherever in it the command was given.
+fn folder() -> PathBuf {
+    if let Some(folder) = env::var_os("LOCAL_DIR").filter(|folder| !folder.is_empty()) {
+        return folder.into();
+    }
+    let project = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let project = project.and_then(|package| package.parent().map(PathBuf::from));
+    project.unwrap_or_default().join(DEFAULT_FOLDER)
+}

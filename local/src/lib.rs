@@ -1,0 +1,94 @@
+//! The whole API behind one port: the same handlers as the Lambda functions, with a PostgreSQL of
+//! its own unless `DATABASE_URL` names another.
+//!
+//! `cargo run` serves; `cargo run -- migrate` and `cargo run -- check` do what they say and end.
+
+// What it prints is its interface.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod check;
+mod database;
+pub mod postgres;
+mod progress;
+mod server;
+
+use std::future::Future;
+use std::process::ExitCode;
+
+use database::LocalDatabase;
+
+const USAGE: &str = "usage: cargo run [-- COMMAND]
+
+  (none)    serve the API on http://127.0.0.1:8000
+  migrate   bring the schema of the database up to date
+  check     test the connection: server, TLS, schema, rights
+  help      show this
+
+Settings come from the environment or a .env file; .env.example explains each.";
+
+/// Why a command failed: a sentence for the person at the terminal.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct LocalError(String);
+
+impl LocalError {
+    fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+}
+
+/// Runs the command of the process's arguments; the exit code is 0 only if all went well.
+#[must_use]
+pub fn main() -> ExitCode {
+    if let Err(error) = dotenvy::dotenv()
+        && !error.not_found()
+    {
+        eprintln!("error: the .env file cannot be read; mend the line it stops at");
+        return ExitCode::FAILURE;
+    }
+    shared::logging::init_plain("warn");
+
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        [] => run(server::serve()),
+        ["migrate"] => run(migrate()),
+        ["check"] => run(check::check()),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("error: unknown command: {}\n\n{USAGE}", arguments.join(" "));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no threads can be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn migrate() -> Result<(), LocalError> {
+    let database = LocalDatabase::open().await?;
+    let migrated = database.migrate().await;
+    database.close().await;
+    println!("schema    {}", migrated?);
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! A real PostgreSQL as a child process: found on this machine or downloaded, set up, started, and
+//! stopped with us, however we end.
+
+mod account;
+mod process;
+mod programs;
+
+use std::path::{Path, PathBuf};
+
+pub use process::{Durability, PostgresServer};
+
+/// Why there is no server: a sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PostgresError {
+    /// No programs here, and none could be downloaded.
+    #[error(
+        "no PostgreSQL was found on this machine and none could be downloaded ({0}); install it \
+         (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17), or set \
+         DATABASE_URL to a server you have"
+    )]
+    NotFound(String),
+    /// The folder that `POSTGRES_BIN_DIR` names holds no server.
+    #[error("POSTGRES_BIN_DIR names {}, where there is no initdb and postgres", .0.display())]
+    WrongFolder(PathBuf),
+    /// The data was made by another major version.
+    #[error(
+        "the data in {} was made by PostgreSQL {made_by}, and only PostgreSQL {found} is here; \
+         install version {made_by}, or move the folder away to start anew",
+        .data.display()
+    )]
+    OtherVersion {
+        /// The folder of the data.
+        data: PathBuf,
+        /// The major version that made it.
+        made_by: u32,
+        /// The major version that was found.
+        found: u32,
+    },
+    /// Another instance holds the folder.
+    #[error(
+        "another instance is running on {}; stop it, or set LOCAL_DIR to another folder",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// A file or process cannot be dealt with.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What came of it.
+        cause: String,
+    },
+}
+
+impl PostgresError {
+    fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+        let what = what.into();
+        move |error| Self::System {
+            what,
+            cause: error.to_string(),
+        }
+    }
+}
+
+/// The folder in which a server may keep its data: `wanted`, or one beside it where the account
+/// that runs the server cannot get to that.
+fn home_for(wanted: &Path, account: Option<&account::Account>) -> PathBuf {
+    let absolute = std::path::absolute(wanted).unwrap_or_else(|_| wanted.to_owned());
+    match account {
+        Some(account) if !account.can_reach(&absolute) => {
+            let name = absolute
+                .to_string_lossy()
+                .trim_matches('/')
+                .replace('/', "-");
+            Path::new("/var/lib/daissy").join(name)
+        }
+        _ => absolute,
+    }
+}

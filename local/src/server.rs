@@ -1,0 +1,204 @@
+//! The local HTTP server: each endpoint at its route, with CORS for browsers.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use chat::{Chat, ChatConfig};
+use history::History;
+use lambda_http::http::header::{HeaderName, RETRY_AFTER};
+use load_session::LoadSession;
+use reset::Reset;
+use shared::database::Database;
+use shared::endpoint::{Endpoint, REPLAYED, REQUEST_ID, refusal, respond};
+use shared::problem::Problem;
+use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, request_id};
+use status::Status;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tower_http::cors::{Any, CorsLayer};
+
+use crate::LocalError;
+use crate::database::LocalDatabase;
+
+const DEFAULT_HOST: &str = "127.0.0.1";
+const DEFAULT_PORT: u16 = 8000;
+
+/// The longest body that is read to its end, in bytes; Lambda takes no more. What is longer than
+/// the API's own limit is answered only then, because a client that is still sending does not listen.
+const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
+
+/// What a request may take beyond the model's time.
+const TURN_MARGIN: Duration = Duration::from_secs(9);
+
+/// How long requests under way may take to end once the server is told to stop.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// Serves until Ctrl-C or SIGTERM.
+pub async fn serve() -> Result<(), LocalError> {
+    let chat_config = ChatConfig::from_env()
+        .await
+        .map_err(|error| LocalError::new(error.to_string()))?;
+    // The port first: there is no need to start a database for nothing.
+    let listener = listen().await?;
+
+    let started = tokio::select! {
+        started = start(chat_config) => started?,
+        () = told_to_stop() => return Ok(()),
+    };
+    let (database, router) = started;
+    let address = listener
+        .local_addr()
+        .map_err(|error| LocalError::new(error.to_string()))?;
+    println!("listening http://{address}");
+    println!(
+        "try       curl -s http://{address}/chat -H 'content-type: application/json' \
+         -d '{{\"query\": \"Hello\"}}'"
+    );
+    println!("stop      Ctrl-C");
+
+    let server = axum::serve(listener, router).with_graceful_shutdown(told_to_stop());
+    let served = tokio::select! {
+        served = server => served.map_err(|error| LocalError::new(error.to_string())),
+        () = told_to_stop_and_waited() => Ok(()),
+    };
+    println!("stopping");
+    database.close().await;
+    served
+}
+
+async fn start(chat_config: ChatConfig) -> Result<(LocalDatabase, Router), LocalError> {
+    println!("Daissy {}", shared::VERSION);
+    let database = LocalDatabase::open().await?;
+    println!("database  {}", database.description);
+    let schema = match database.migrate().await {
+        Ok(schema) => schema,
+        Err(error) => {
+            database.close().await;
+            return Err(error);
+        }
+    };
+    println!("schema    {schema}");
+    println!("model     {}", chat_config.model.description());
+    let router = router(
+        Arc::new(Database::new(database.config.clone())),
+        chat_config,
+    );
+    Ok((database, router))
+}
+
+/// All endpoints, each at its route.
+fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
+    let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods(Any)
+        .allow_headers(Any)
+        .expose_headers([
+            REQUEST_ID,
+            REPLAYED,
+            RETRY_AFTER,
+            HeaderName::from_static("allow"),
+        ]);
+    Router::new()
+        .merge(route(Chat::new(Arc::clone(&database), chat_config), limit))
+        .merge(route(History::new(Arc::clone(&database)), limit))
+        .merge(route(LoadSession::new(Arc::clone(&database)), limit))
+        .merge(route(Status::new(Arc::clone(&database)), limit))
+        .merge(route(Reset::new(database), limit))
+        .fallback(not_found)
+        .layer(cors)
+}
+
+fn route<E: Endpoint>(endpoint: E, limit: RequestLimit) -> Router {
+    Router::new()
+        .route(E::ROUTE.path, any(answer::<E>))
+        .with_state((Arc::new(endpoint), limit))
+}
+
+async fn answer<E: Endpoint>(
+    State((endpoint, limit)): State<(Arc<E>, RequestLimit)>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let Ok(Ok(body)) = timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await else {
+        return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
+    };
+    let mut request =
+        lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
+    request.extensions_mut().insert(limit);
+    // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
+    let answered = tokio::spawn(async move { respond(&*endpoint, request).await }).await;
+    match answered {
+        Ok(response) => into_axum(response),
+        Err(error) => refuse(&Problem::Internal(Box::new(error))),
+    }
+}
+
+async fn not_found() -> Response {
+    refuse(&Problem::RouteNotFound)
+}
+
+fn refuse(problem: &Problem) -> Response {
+    into_axum(refusal(
+        problem,
+        &request_id(&lambda_http::Request::default()),
+    ))
+}
+
+fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, Body::from(body.to_vec()))
+}
+
+async fn listen() -> Result<TcpListener, LocalError> {
+    let host = env::var("HOST").ok().filter(|host| !host.trim().is_empty());
+    let host = host.unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    let port = match env::var("PORT").ok().filter(|port| !port.trim().is_empty()) {
+        None => DEFAULT_PORT,
+        Some(port) => port
+            .trim()
+            .parse()
+            .map_err(|_| LocalError::new("PORT must be a number from 0 to 65535"))?,
+    };
+    TcpListener::bind((host.trim(), port))
+        .await
+        .map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "something else listens there; stop it or set PORT to another"
+                }
+                std::io::ErrorKind::PermissionDenied => "set PORT to 1024 or above",
+                _ => "set HOST to an address of this machine",
+            };
+            LocalError::new(format!(
+                "cannot listen on {host}:{port} ({error}): {remedy}"
+            ))
+        })
+}
+
+/// Ends on Ctrl-C or SIGTERM.
+async fn told_to_stop() {
+    let wait = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = wait(SignalKind::interrupt()) => {}
+        _ = wait(SignalKind::terminate()) => {}
+    }
+}
+
+/// Ends when requests under way have had their time to end, or at a second Ctrl-C.
+async fn told_to_stop_and_waited() {
+    told_to_stop().await;
+    let _ = timeout(SHUTDOWN_LIMIT, told_to_stop()).await;
+}

@@ -1,0 +1,67 @@
+//! The opaque place in a session's history from which the next page goes on.
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use uuid::Uuid;
+
+/// The first byte of every cursor, so that a later form can be told from this one.
+const FORM: u8 = 1;
+
+/// Bytes of the session's id inside a cursor. They are the last ones, which are random in a UUID of
+/// any version, so that a cursor of one session is refused by another.
+const SESSION_BYTES: usize = 8;
+
+/// Writes the place of the message at `seq` as a cursor.
+#[must_use]
+pub fn encode(session_id: Uuid, seq: i64) -> String {
+    let mut bytes = vec![FORM];
+    bytes.extend_from_slice(session_part(&session_id));
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a cursor of this session. `None` for everything that [`encode`] did not write for it.
+#[must_use]
+pub fn decode(session_id: Uuid, cursor: &str) -> Option<i64> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (form, rest) = bytes.split_first()?;
+    let (session, seq) = rest.split_at_checked(SESSION_BYTES)?;
+    let seq = i64::from_be_bytes(seq.try_into().ok()?);
+    (*form == FORM && session == session_part(&session_id) && seq > 0).then_some(seq)
+}
+
+fn session_part(session_id: &Uuid) -> &[u8] {
+    &session_id.as_bytes()[16 - SESSION_BYTES..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_leads_back_to_its_place() {
+        let session_id = Uuid::now_v7();
+        for seq in [1, 2, 1_000_000, i64::MAX] {
+            assert_eq!(decode(session_id, &encode(session_id, seq)), Some(seq));
+        }
+    }
+
+    #[test]
+    fn what_was_not_given_out_for_the_session_is_no_cursor() {
+        let session_id = Uuid::now_v7();
+        let cursor = encode(session_id, 7);
+        let cases = [
+            (String::new(), "empty"),
+            ("7".into(), "a bare number"),
+            (cursor[1..].into(), "cut at the front"),
+            (cursor[..cursor.len() - 1].into(), "cut at the end"),
+            (format!("{cursor}="), "padded"),
+            (encode(Uuid::now_v7(), 7), "of another session"),
+            (encode(session_id, 0), "before the first message"),
+            (encode(session_id, -1), "negative"),
+        ];
+        for (cursor, reason) in cases {
+            assert_eq!(decode(session_id, &cursor), None, "{reason}");
+        }
+    }
+}

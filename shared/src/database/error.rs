@@ -1,0 +1,231 @@
+//! What a database failure means to a request, and what may be logged of it.
+
+use std::error::Error;
+use std::io;
+
+use tokio_postgres::error::{DbError, SqlState};
+
+/// What to do about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseFailure {
+    /// Wait and try again: the server cannot be reached, refuses to connect, or is out of room.
+    Unavailable,
+    /// Run the migrations: a table, column or function is not there.
+    SchemaMissing,
+    /// Grant these rights, each as `RIGHT on object`.
+    Permission(String),
+    /// A fault of ours.
+    Other,
+}
+
+/// A failure of the database. `Display` holds identifiers and SQLSTATEs, but never a value: the
+/// server's own details quote whole rows.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{description}")]
+pub struct DatabaseError {
+    failure: DatabaseFailure,
+    state: Option<SqlState>,
+    constraint: Option<String>,
+    lost: bool,
+    description: String,
+}
+
+impl DatabaseError {
+    /// What to do about it.
+    #[must_use]
+    pub fn failure(&self) -> &DatabaseFailure {
+        &self.failure
+    }
+
+    /// Whether the constraint of this name was violated.
+    #[must_use]
+    pub fn violates(&self, constraint: &str) -> bool {
+        self.constraint.as_deref() == Some(constraint)
+    }
+
+    /// A statement did not come back within its limit.
+    pub(super) fn statement_timed_out() -> Self {
+        Self::unreachable("the statement was not answered in time")
+    }
+
+    /// Connecting took too long.
+    #[must_use]
+    pub fn connect_timed_out() -> Self {
+        Self {
+            lost: false,
+            ..Self::unreachable("connecting took too long")
+        }
+    }
+
+    /// A failure to connect; whatever it is, the server cannot be used and repeating will not help.
+    pub(super) fn connecting(error: tokio_postgres::Error) -> Self {
+        let error = Self::from(error);
+        Self {
+            failure: DatabaseFailure::Unavailable,
+            lost: false,
+            ..error
+        }
+    }
+
+    /// TLS cannot be set up on our side.
+    pub(super) fn tls(description: String) -> Self {
+        Self {
+            lost: false,
+            ..Self::unreachable(&description)
+        }
+    }
+
+    /// A row does not have the columns or types that the statement asked for, or a statement broke
+    /// its promise.
+    #[must_use]
+    pub fn unexpected(description: &str) -> Self {
+        Self {
+            failure: DatabaseFailure::Other,
+            lost: false,
+            ..Self::unreachable(description)
+        }
+    }
+
+    /// The same failure with the rights that it turned out to be about.
+    pub(super) fn with_missing_rights(self, missing: String) -> Self {
+        Self {
+            failure: DatabaseFailure::Permission(missing),
+            ..self
+        }
+    }
+
+    /// Whether missing rights may be behind it. A schema without `USAGE` hides its tables, which
+    /// then seem not to exist.
+    pub(super) fn may_lack_rights(&self) -> bool {
+        self.state == Some(SqlState::INSUFFICIENT_PRIVILEGE)
+            || self.state == Some(SqlState::UNDEFINED_TABLE)
+    }
+
+    /// Whether sending the statement once more, on a new connection if this one is lost, may help.
+    pub(super) fn may_repeat(&self) -> bool {
+        self.lost
+            || matches!(
+                self.state,
+                Some(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED)
+            )
+    }
+
+    /// Whether the connection is of no use any more.
+    pub(super) fn ends_connection(&self) -> bool {
+        self.lost
+    }
+
+    fn unreachable(description: &str) -> Self {
+        Self {
+            failure: DatabaseFailure::Unavailable,
+            state: None,
+            constraint: None,
+            lost: true,
+            description: description.to_owned(),
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<&tokio_postgres::Error> for DatabaseError {
+    fn from(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(answer) => Self {
+                failure: failure(answer.code()),
+                state: Some(answer.code().clone()),
+                constraint: answer.constraint().map(str::to_owned),
+                lost: ends_session(answer.code()),
+                description: describe(answer),
+            },
+            None => {
+                let io = error
+                    .source()
+                    .is_some_and(|source| source.is::<io::Error>());
+                let lost = error.is_closed() || io;
+                let failure = if lost {
+                    DatabaseFailure::Unavailable
+                } else {
+                    DatabaseFailure::Other
+                };
+                let causes = crate::endpoint::causes(error);
+                let description = if causes.is_empty() {
+                    error.to_string()
+                } else {
+                    format!("{error}: {causes}")
+                };
+                Self {
+                    failure,
+                    state: None,
+                    constraint: None,
+                    lost,
+                    description,
+                }
+            }
+        }
+    }
+}
+
+/// What to do about an SQLSTATE (PostgreSQL documentation, appendix A).
+fn failure(state: &SqlState) -> DatabaseFailure {
+    match *state {
+        SqlState::UNDEFINED_TABLE
+        | SqlState::UNDEFINED_COLUMN
+        | SqlState::UNDEFINED_FUNCTION
+        | SqlState::INVALID_SCHEMA_NAME => DatabaseFailure::SchemaMissing,
+        SqlState::INSUFFICIENT_PRIVILEGE => DatabaseFailure::Permission("a right".to_owned()),
+        SqlState::INVALID_CATALOG_NAME
+        | SqlState::QUERY_CANCELED
+        | SqlState::LOCK_NOT_AVAILABLE
+        | SqlState::T_R_SERIALIZATION_FAILURE
+        | SqlState::T_R_DEADLOCK_DETECTED
+        | SqlState::READ_ONLY_SQL_TRANSACTION => DatabaseFailure::Unavailable,
+        // 08 connection, 28 authorization, 53 resources, 57 operator intervention, 58 system error.
+        _ if ["08", "28", "53", "57", "58"].contains(&class(state)) => DatabaseFailure::Unavailable,
+        _ => DatabaseFailure::Other,
+    }
+}
+
+/// Whether the server ends the session with this SQLSTATE, or is one to turn away from: after a
+/// failover the old writer answers that it is read-only.
+fn ends_session(state: &SqlState) -> bool {
+    class(state) == "08"
+        || matches!(
+            *state,
+            SqlState::ADMIN_SHUTDOWN
+                | SqlState::CRASH_SHUTDOWN
+                | SqlState::CANNOT_CONNECT_NOW
+                | SqlState::READ_ONLY_SQL_TRANSACTION
+        )
+        || state.code() == "57P05"
+}
+
+fn class(state: &SqlState) -> &str {
+    state.code().get(..2).unwrap_or_default()
+}
+
+/// What may be logged of the server's answer. The messages of data exceptions (22), constraint
+/// violations (23) and raised errors (P0) can quote values; the others name objects and users.
+fn describe(answer: &DbError) -> String {
+    let state = answer.code();
+    let mut description = format!("SQLSTATE {}", state.code());
+    if !["22", "23", "P0"].contains(&class(state)) {
+        description.push_str(&format!(": {}", answer.message()));
+    }
+    let places = [
+        ("table", answer.table()),
+        ("column", answer.column()),
+        ("constraint", answer.constraint()),
+        ("routine", answer.routine()),
+    ];
+    for (kind, name) in places {
+        if let Some(name) = name {
+            description.push_str(&format!(", {kind} {name}"));
+        }
+    }
+    description
+}

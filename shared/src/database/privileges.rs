@@ -1,0 +1,68 @@
+//! The rights that the functions need, and which of them the database user lacks.
+
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::types::Type;
+
+use super::Parameter;
+use super::connection::Connection;
+use super::error::DatabaseError;
+
+/// The tables and the rights on them that the functions use, and no others.
+const REQUIRED: &[(&str, &str)] = &[
+    ("chat_sessions", "SELECT"),
+    ("chat_sessions", "INSERT"),
+    ("chat_sessions", "UPDATE"),
+    ("chat_messages", "SELECT"),
+    ("chat_messages", "INSERT"),
+    ("refinery_schema_history", "SELECT"),
+];
+
+/// Rights on tables that are in sight, then schemas that hold our tables out of sight.
+const MISSING: &str = "
+    select privilege || ' on ' || object as missing
+    from unnest($1::text[], $2::text[]) with ordinality as required (object, privilege, position)
+    where to_regclass(object) is not null
+      and not has_table_privilege(to_regclass(object), privilege)
+    union all
+    select distinct 'USAGE on schema ' || n.nspname
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = any($1)
+      and c.relkind in ('r', 'p')
+      and n.nspname = any(string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
+      and not has_schema_privilege(n.oid, 'USAGE')
+    limit 20";
+
+/// The rights that the connected user lacks, each as `RIGHT on object`. Tables that do not exist
+/// are not counted.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseError> {
+    let (objects, privileges): (Vec<&str>, Vec<&str>) = REQUIRED.iter().copied().unzip();
+    let parameters: [Parameter<'_>; 2] = [
+        (&objects, Type::TEXT_ARRAY),
+        (&privileges, Type::TEXT_ARRAY),
+    ];
+    let rows = connection
+        .client()
+        .query_typed(MISSING, &parameters)
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get("missing")?)).collect()
+}
+
+/// Finds out which rights are behind a failure that looks like a lack of them; gives any other
+/// failure back as it is.
+pub(super) async fn explain(
+    connection: &Connection,
+    limit: Instant,
+    error: DatabaseError,
+) -> DatabaseError {
+    if !error.may_lack_rights() {
+        return error;
+    }
+    match timeout_at(limit, missing(connection)).await {
+        Ok(Ok(missing)) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
+        _ => error,
+    }
+}

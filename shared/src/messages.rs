@@ -1,0 +1,184 @@
+//! The table `chat_messages`: what was said, one row for each message, in the order of `seq`.
+//!
+//! Rows are only ever added, under the lock of the session's row that hands out `seq`; reading takes
+//! no lock.
+
+use std::sync::LazyLock;
+
+use serde::Serialize;
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::database::{Database, DatabaseError};
+use crate::problem::Problem;
+use crate::request::Caller;
+use crate::time::Timestamp;
+
+/// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 200 bytes at least.
+const MAX_PAGE_MESSAGES: i64 = 25_000;
+
+/// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
+pub const MAX_PAGE_BYTES: usize = 5_000_000;
+
+/// The longest page as Lambda carries it: a JSON text inside a JSON text, in which each quotation
+/// mark and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
+const MAX_CARRIED_BYTES: usize = 6_000_000;
+
+/// How much text the database may send for a page. `jsonb` is written with a space behind every
+/// comma and colon, so it is up to half as long again as the JSON that is made of it.
+const MAX_FETCHED_BYTES: i64 = 7_500_000;
+
+static HISTORY_ASCENDING: LazyLock<String> =
+    LazyLock::new(|| include_str!("sql/history.sql").replace("{order}", "asc"));
+static HISTORY_DESCENDING: LazyLock<String> =
+    LazyLock::new(|| include_str!("sql/history.sql").replace("{order}", "desc"));
+
+/// A message as the API shows it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Message {
+    /// `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+    /// Its id.
+    pub message_id: Uuid,
+    /// When it was stored.
+    pub timestamp: Timestamp,
+    /// The audio the user sent, or the recordings the assistant recommends.
+    pub audio_files: Option<Value>,
+    /// The calls the model made.
+    pub function_calls: Option<Value>,
+    /// What the caller stored with it.
+    pub metadata: Option<Value>,
+    /// Its place in the session, from 1.
+    #[serde(skip)]
+    pub seq: i64,
+}
+
+impl Message {
+    /// Reads a row; `None` where an outer join found no message.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] when the row lacks a column.
+    pub fn read(row: &Row) -> Result<Option<Self>, DatabaseError> {
+        let Some(seq) = row.try_get("seq")? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            seq,
+            role: row.try_get("role")?,
+            content: row.try_get("content")?,
+            message_id: row.try_get("message_id")?,
+            timestamp: Timestamp(row.try_get("timestamp")?),
+            audio_files: row.try_get("audio_files")?,
+            function_calls: row.try_get("function_calls")?,
+            metadata: row.try_get("metadata")?,
+        }))
+    }
+}
+
+/// Which messages to give, in which order.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page {
+    /// Only messages with a greater `seq`.
+    pub after: Option<i64>,
+    /// Only messages with a smaller `seq`.
+    pub before: Option<i64>,
+    /// How many messages at most; without it, all that fit.
+    pub limit: Option<i64>,
+    /// The latest first.
+    pub descending: bool,
+}
+
+/// A part of a session's messages.
+#[derive(Debug)]
+pub struct History {
+    /// The messages, in the order that was asked for.
+    pub messages: Vec<Message>,
+    /// How many messages the session has.
+    pub message_count: i64,
+    /// Whether there are more messages in the direction of the page.
+    pub has_more: bool,
+}
+
+/// Reads a page of a session's messages.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], or a database problem.
+pub async fn history(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+    page: Page,
+) -> Result<History, Problem> {
+    let after = page.after.unwrap_or(0);
+    let before = page.before.unwrap_or(i64::MAX);
+    let limit = page.limit.unwrap_or(MAX_PAGE_MESSAGES);
+    let statement = if page.descending {
+        &HISTORY_DESCENDING
+    } else {
+        &HISTORY_ASCENDING
+    };
+    let rows = database
+        .query(
+            caller.deadline,
+            statement,
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner, Type::TEXT),
+                (&after, Type::INT8),
+                (&before, Type::INT8),
+                (&limit, Type::INT8),
+                (&MAX_FETCHED_BYTES, Type::INT8),
+            ],
+        )
+        .await?;
+
+    let first = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
+    let message_count: i64 = first
+        .try_get("message_count")
+        .map_err(DatabaseError::from)?;
+    let messages = cut_to_size(read_all(&rows)?)?;
+
+    // `seq` has no gaps, so the last place on the page tells whether anything is left.
+    let has_more = messages.last().is_some_and(|last| {
+        if page.descending {
+            last.seq > after + 1
+        } else {
+            last.seq < message_count.min(before - 1)
+        }
+    });
+    Ok(History {
+        messages,
+        message_count,
+        has_more,
+    })
+}
+
+/// Reads the messages of rows, leaving out the row that only stands for an empty session.
+///
+/// # Errors
+/// [`DatabaseError`] when a row lacks a column.
+pub fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
+    rows.iter()
+        .filter_map(|row| Message::read(row).transpose())
+        .collect()
+}
+
+/// Ends the page where its JSON would pass the limit; the first message is always on it.
+fn cut_to_size(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
+    let (mut bytes, mut carried_bytes) = (0, 0);
+    for (index, message) in messages.iter().enumerate() {
+        let json =
+            serde_json::to_vec(message).map_err(|error| Problem::Internal(Box::new(error)))?;
+        bytes += json.len();
+        carried_bytes += json.len() + json.iter().filter(|byte| b"\"\\".contains(byte)).count();
+        if (bytes > MAX_PAGE_BYTES || carried_bytes > MAX_CARRIED_BYTES) && index > 0 {
+            messages.truncate(index);
+            break;
+        }
+    }
+    Ok(messages)
+}

@@ -1,0 +1,223 @@
+//! Everything that can go wrong in a request, told apart by what the caller does next.
+
+use std::error::Error;
+use std::time::Duration;
+
+use lambda_http::http::StatusCode;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::database::{DatabaseError, DatabaseFailure};
+
+/// What a caller is told to wait before asking a database again that could not be reached.
+const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// What a caller is told to wait for a turn in progress; a turn takes a few seconds.
+const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A request that failed. `Display` is what the caller may read, `source` is for the log alone.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The body is no JSON object.
+    #[error("{0}")]
+    InvalidJson(String),
+    /// A field or parameter is missing, blank, too long, of the wrong type or no UUID.
+    #[error("{0}")]
+    InvalidRequest(String),
+    /// A cursor that this API did not give out for this session.
+    #[error(
+        "`{0}` is not a cursor of this session; use the `next_cursor` of an earlier page unchanged"
+    )]
+    InvalidCursor(&'static str),
+    /// An authorizer is configured, and what it passed on names no caller.
+    #[error("The credentials name no caller; sign in again")]
+    Unauthorized,
+    /// No such session, or not this caller's: the two look the same.
+    #[error("There is no session {0}; leave out session_id to open a new one")]
+    SessionNotFound(Uuid),
+    /// No such message in the session.
+    #[error("There is no message {0} in this session")]
+    MessageNotFound(Uuid),
+    /// The route exists, but not for this method. Holds the method it answers to.
+    #[error("This route answers {0} only")]
+    MethodNotAllowed(&'static str),
+    /// No route has this path.
+    #[error("There is no route for this path")]
+    RouteNotFound,
+    /// Another turn of the session is in progress.
+    #[error("A turn of this session is in progress; repeat the call when it has ended")]
+    SessionBusy,
+    /// The session was reset.
+    #[error("This session was reset; load-session opens it again")]
+    SessionInactive,
+    /// The message id was used for something else.
+    #[error("message_id was used before with another query or session; choose a new one")]
+    MessageIdReused,
+    /// The body is longer than the limit, in bytes.
+    #[error("The body is longer than {0} bytes")]
+    PayloadTooLarge(usize),
+    /// The body is declared as something else than JSON.
+    #[error("Send the body as JSON, with content-type: application/json")]
+    UnsupportedMediaType,
+    /// Our fault.
+    #[error("Something went wrong on our side; the log has the cause under this request_id")]
+    Internal(#[source] Box<dyn Error + Send + Sync>),
+    /// The model failed.
+    #[error("The model could not answer; the message is kept, repeat the call with its message_id")]
+    ModelError(#[source] Box<dyn Error + Send + Sync>),
+    /// The model took too long.
+    #[error(
+        "The model took longer than {} s; the message is kept, repeat the call with its message_id",
+        .0.as_secs()
+    )]
+    ModelTimeout(Duration),
+    /// The database cannot be reached or has no room.
+    #[error("The database cannot be reached at the moment; repeat the call later")]
+    DatabaseUnavailable(#[source] DatabaseError),
+    /// A table or column is not there.
+    #[error("The database has not been migrated to this version; run migrate")]
+    SchemaMissing(#[source] DatabaseError),
+    /// The database user lacks rights; holds them as `RIGHT on object`.
+    #[error("The database user lacks {missing}; grant it to the role the functions connect with")]
+    DatabasePermission {
+        /// The missing rights, each as `RIGHT on object`.
+        missing: String,
+        /// What the server said.
+        #[source]
+        source: DatabaseError,
+    },
+    /// A turn that failed after its message was, or may have been, stored: the same problem with
+    /// the ids that make the call safe to repeat.
+    #[error(transparent)]
+    InTurn(Box<FailedTurn>),
+}
+
+/// A problem, and the turn it befell.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct FailedTurn {
+    /// The session of the turn.
+    pub session_id: Uuid,
+    /// The user's message.
+    pub message_id: Uuid,
+    /// What went wrong.
+    #[source]
+    pub problem: Problem,
+}
+
+impl Problem {
+    /// The same problem, naming the turn it befell so that the caller can repeat it.
+    #[must_use]
+    pub fn in_turn(self, session_id: Uuid, message_id: Uuid) -> Self {
+        Self::InTurn(Box::new(FailedTurn {
+            session_id,
+            message_id,
+            problem: self,
+        }))
+    }
+
+    /// The status of the answer.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    /// The stable word a program tells the problem by.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.kind().1
+    }
+
+    /// How long the caller should wait before repeating the call, where that helps.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.root() {
+            Self::SessionBusy => Some(BUSY_RETRY_AFTER),
+            Self::DatabaseUnavailable(_) => Some(DATABASE_RETRY_AFTER),
+            _ => None,
+        }
+    }
+
+    /// The method the route answers to, where the caller used another.
+    #[must_use]
+    pub fn allowed_method(&self) -> Option<&'static str> {
+        match self {
+            Self::MethodNotAllowed(method) => Some(method),
+            _ => None,
+        }
+    }
+
+    /// The problem document (RFC 9457) of this problem.
+    #[must_use]
+    pub fn document(&self, request_id: &str) -> Value {
+        let (status, code) = self.kind();
+        let mut document = Map::new();
+        document.insert("type".into(), json!("about:blank"));
+        document.insert(
+            "title".into(),
+            json!(status.canonical_reason().unwrap_or(code)),
+        );
+        document.insert("status".into(), json!(status.as_u16()));
+        document.insert("detail".into(), json!(self.to_string()));
+        document.insert("code".into(), json!(code));
+        document.insert("request_id".into(), json!(request_id));
+        if let Self::InTurn(turn) = self {
+            document.insert("session_id".into(), json!(turn.session_id));
+            document.insert("message_id".into(), json!(turn.message_id));
+        }
+        Value::Object(document)
+    }
+
+    /// The problem without the turn around it.
+    fn root(&self) -> &Self {
+        match self {
+            Self::InTurn(turn) => turn.problem.root(),
+            problem => problem,
+        }
+    }
+
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::InvalidJson(_) => (StatusCode::BAD_REQUEST, "invalid_json"),
+            Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            Self::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::SessionNotFound(_) => (StatusCode::NOT_FOUND, "session_not_found"),
+            Self::MessageNotFound(_) => (StatusCode::NOT_FOUND, "message_not_found"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
+            Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
+            Self::SessionBusy => (StatusCode::CONFLICT, "session_busy"),
+            Self::SessionInactive => (StatusCode::CONFLICT, "session_inactive"),
+            Self::MessageIdReused => (StatusCode::CONFLICT, "message_id_reused"),
+            Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
+            Self::ModelError(_) => (StatusCode::BAD_GATEWAY, "model_error"),
+            Self::ModelTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "model_timeout"),
+            Self::DatabaseUnavailable(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
+            }
+            Self::SchemaMissing(_) => (StatusCode::SERVICE_UNAVAILABLE, "schema_missing"),
+            Self::DatabasePermission { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "database_permission")
+            }
+            Self::InTurn(turn) => turn.problem.kind(),
+        }
+    }
+}
+
+impl From<DatabaseError> for Problem {
+    fn from(error: DatabaseError) -> Self {
+        match error.failure() {
+            DatabaseFailure::Unavailable => Self::DatabaseUnavailable(error),
+            DatabaseFailure::SchemaMissing => Self::SchemaMissing(error),
+            DatabaseFailure::Permission(missing) => Self::DatabasePermission {
+                missing: missing.clone(),
+                source: error,
+            },
+            DatabaseFailure::Other => Self::Internal(Box::new(error)),
+        }
+    }
+}

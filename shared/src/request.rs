@@ -1,0 +1,244 @@
+//! A request as a handler sees it: typed values, the caller, and until when to answer.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizer;
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, RequestExt};
+use serde_json::Value;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::fields::{Fields, parse_id};
+use crate::problem::Problem;
+use crate::route::Route;
+
+/// The longest body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+
+/// How long a request may take where no Lambda deadline says so. API Gateway gives up after 30 s.
+pub const REQUEST_LIMIT: Duration = Duration::from_secs(29);
+
+/// How long a request may take, put into its extensions by a server that is not Lambda.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestLimit(pub Duration);
+
+/// What is kept back of a Lambda deadline to write the answer.
+const DEADLINE_RESERVE: Duration = Duration::from_millis(500);
+
+/// Who asks, and until when the answer is of use.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The subject that the authorizer vouches for; `None` where no authorizer is configured.
+    pub owner: Option<String>,
+    /// When the answer must be ready.
+    pub deadline: Instant,
+}
+
+/// A request to one endpoint.
+#[derive(Debug)]
+pub struct Request {
+    caller: Caller,
+    path_parameters: Vec<String>,
+    query: Vec<(String, String)>,
+    content_type: Option<String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// Reads a request for `route`.
+    ///
+    /// # Errors
+    /// [`Problem::RouteNotFound`], [`Problem::MethodNotAllowed`], [`Problem::PayloadTooLarge`],
+    /// [`Problem::Unauthorized`].
+    pub fn read(route: &Route, request: lambda_http::Request) -> Result<Self, Problem> {
+        let path_parameters = route.matches(request.method(), request.uri().path())?;
+        let caller = Caller {
+            owner: owner(&request)?,
+            deadline: deadline(&request),
+        };
+        let query = request.uri().query().unwrap_or_default();
+        let query = form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
+        let content_type = request
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let body = match request.into_body() {
+            Body::Text(text) => text.into_bytes(),
+            Body::Binary(bytes) => bytes,
+            // Also what the enum may grow: a body this version cannot read is an empty one.
+            _ => Vec::new(),
+        };
+        if body.len() > MAX_BODY_BYTES {
+            return Err(Problem::PayloadTooLarge(MAX_BODY_BYTES));
+        }
+        Ok(Self {
+            caller,
+            path_parameters,
+            query,
+            content_type,
+            body,
+        })
+    }
+
+    /// Who asks, and until when.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The UUID in the path.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`] when it is none.
+    pub fn path_id(&self, name: &'static str) -> Result<Uuid, Problem> {
+        parse_id(
+            name,
+            self.path_parameters.first().map_or("", String::as_str),
+        )
+    }
+
+    /// A UUID in the query string, if it is given.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn query_id(&self, name: &'static str) -> Result<Option<Uuid>, Problem> {
+        self.query_value(name)?
+            .map(|text| parse_id(name, text))
+            .transpose()
+    }
+
+    /// A UUID in the query string that must be given.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn required_query_id(&self, name: &'static str) -> Result<Uuid, Problem> {
+        self.query_id(name)?
+            .ok_or_else(|| Problem::InvalidRequest(format!("`{name}` is required")))
+    }
+
+    /// A number within `range` in the query string, if it is given.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn query_number<T>(
+        &self,
+        name: &'static str,
+        range: RangeInclusive<T>,
+    ) -> Result<Option<T>, Problem>
+    where
+        T: FromStr + PartialOrd + Display,
+    {
+        let Some(text) = self.query_value(name)? else {
+            return Ok(None);
+        };
+        match text.parse() {
+            Ok(number) if range.contains(&number) => Ok(Some(number)),
+            _ => Err(Problem::InvalidRequest(format!(
+                "`{name}` must be a whole number from {} to {}",
+                range.start(),
+                range.end()
+            ))),
+        }
+    }
+
+    /// A value in the query string, decoded, if it is given.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`] when it is given more than once: which one was meant is a guess.
+    pub fn query_value(&self, name: &'static str) -> Result<Option<&str>, Problem> {
+        let mut values = self
+            .query
+            .iter()
+            .filter(|(key, _)| key == name)
+            .map(|(_, value)| value);
+        let value = values.next();
+        if values.next().is_some() {
+            return Err(Problem::InvalidRequest(format!(
+                "`{name}` is given more than once"
+            )));
+        }
+        Ok(value.map(String::as_str))
+    }
+
+    /// The JSON object in the body.
+    ///
+    /// # Errors
+    /// [`Problem::UnsupportedMediaType`], [`Problem::InvalidJson`].
+    pub fn fields(&self) -> Result<Fields, Problem> {
+        if let Some(content_type) = &self.content_type {
+            let media_type = content_type.split(';').next().unwrap_or_default().trim();
+            if !media_type.eq_ignore_ascii_case("application/json") {
+                return Err(Problem::UnsupportedMediaType);
+            }
+        }
+        Fields::parse(&self.body)
+    }
+}
+
+/// The id under which a request is answered and logged: Lambda's, or a new one elsewhere.
+#[must_use]
+pub fn request_id(request: &lambda_http::Request) -> String {
+    request
+        .lambda_context_ref()
+        .map(|context| context.request_id.clone())
+        .filter(|id| !id.is_empty())
+        .unwrap_or_else(|| Uuid::now_v7().to_string())
+}
+
+fn deadline(request: &lambda_http::Request) -> Instant {
+    let context = request
+        .lambda_context_ref()
+        .filter(|context| context.deadline > 0);
+    let limit = match (context, request.extensions().get::<RequestLimit>()) {
+        (Some(context), _) => (UNIX_EPOCH + Duration::from_millis(context.deadline))
+            .duration_since(SystemTime::now())
+            .unwrap_or_default()
+            .saturating_sub(DEADLINE_RESERVE),
+        (None, Some(RequestLimit(limit))) => *limit,
+        (None, None) => REQUEST_LIMIT,
+    };
+    Instant::now() + limit
+}
+
+/// The caller's subject. Fails closed: an authorizer that vouches for nobody is no authorizer.
+fn owner(request: &lambda_http::Request) -> Result<Option<String>, Problem> {
+    let authorizer = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.authorizer.as_ref(),
+        // A REST API's event always carries the member; without an authorizer it is empty.
+        Some(RequestContext::ApiGatewayV1(context)) => {
+            Some(&context.authorizer).filter(|authorizer| !authorizer.fields.is_empty())
+        }
+        _ => None,
+    };
+    match authorizer {
+        None => Ok(None),
+        Some(authorizer) => subject(authorizer)
+            .filter(|subject| !subject.trim().is_empty() && !subject.contains('\0'))
+            .map(Some)
+            .ok_or(Problem::Unauthorized),
+    }
+}
+
+/// Where each kind of authorizer puts the subject, in the order of how sure it is.
+fn subject(authorizer: &ApiGatewayRequestAuthorizer) -> Option<String> {
+    let claims = authorizer
+        .fields
+        .get("claims")
+        .and_then(|claims| claims.get("sub"));
+    let jwt = authorizer
+        .jwt
+        .as_ref()
+        .and_then(|jwt| jwt.claims.get("sub").cloned());
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    jwt.or_else(|| claims.and_then(text))
+        .or_else(|| authorizer.fields.get("sub").and_then(text))
+        .or_else(|| authorizer.fields.get("principalId").and_then(text))
+        .or_else(|| authorizer.iam.as_ref().and_then(|iam| iam.user_arn.clone()))
+}

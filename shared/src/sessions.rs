@@ -1,0 +1,242 @@
+//! The table `chat_sessions`: one row for each conversation, with its counters and its turn lease.
+//!
+//! Everything that writes to a session locks its row for the length of one statement, so writers of
+//! one session wait for each other and those of others do not.
+
+use serde::Serialize;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::database::{Database, DatabaseError, Parameter};
+use crate::messages::{Message, read_all};
+use crate::problem::Problem;
+use crate::request::Caller;
+use crate::time::Timestamp;
+
+/// How many messages [`resume`] and [`fork`] give back.
+const RECENT_MESSAGES: i64 = 10;
+
+const STATISTICS: &str = "
+    select
+        session_id, created_at, updated_at, is_active, message_count, user_messages,
+        assistant_messages, first_message_time, last_message_time,
+        coalesce(
+            extract(epoch from last_message_time - first_message_time), 0
+        )::float8 as duration_seconds,
+        audio_files_provided, input_tokens, output_tokens
+    from chat_sessions
+    where session_id = $1
+      and owner is not distinct from $2";
+
+const OPEN: &str = "
+    insert into chat_sessions (session_id, owner)
+    values ($1, $2)
+    on conflict (session_id) do nothing";
+
+const RESET: &str = "
+    with
+    closed as (
+        update chat_sessions
+        set is_active = false,
+            updated_at = greatest(updated_at, clock_timestamp())
+        where session_id = $1
+          and owner is not distinct from $2
+        returning session_id
+    ),
+    opened as (
+        insert into chat_sessions (session_id, owner)
+        select $3, $2
+        from closed
+        on conflict (session_id) do nothing
+    )
+    select session_id
+    from closed";
+
+const SERVICE: &str = "
+    select
+        (select max(version) from refinery_schema_history) as schema_version,
+        exists (select from chat_sessions) as has_sessions,
+        exists (select from chat_messages) as has_messages";
+
+/// The statistics of a session.
+#[derive(Debug, Serialize)]
+pub struct Statistics {
+    /// Its id.
+    pub session_id: Uuid,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub updated_at: Timestamp,
+    /// Whether it takes turns; not so after a reset.
+    pub is_active: bool,
+    /// All its messages.
+    pub message_count: i64,
+    /// Those of the user.
+    pub user_messages: i64,
+    /// Those of the assistant.
+    pub assistant_messages: i64,
+    /// The time of the first message.
+    pub first_message_time: Option<Timestamp>,
+    /// The time of the last message.
+    pub last_message_time: Option<Timestamp>,
+    /// From the first message to the last, in seconds.
+    pub duration_seconds: f64,
+    /// The recordings the assistant recommended.
+    pub audio_files_provided: i64,
+    /// Tokens the models read.
+    pub input_tokens: i64,
+    /// Tokens the models wrote.
+    pub output_tokens: i64,
+}
+
+/// The end of a session that goes on.
+#[derive(Debug)]
+pub struct Resumed {
+    /// How many messages it has.
+    pub message_count: i64,
+    /// The last of them, oldest first.
+    pub recent: Vec<Message>,
+}
+
+/// Reads the statistics of a session.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], or a database problem.
+pub async fn statistics(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+) -> Result<Statistics, Problem> {
+    let parameters: [Parameter<'_>; 2] = [(&session_id, Type::UUID), (&caller.owner, Type::TEXT)];
+    let rows = database
+        .query(caller.deadline, STATISTICS, &parameters)
+        .await?;
+    let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
+    let read = || -> Result<Statistics, DatabaseError> {
+        Ok(Statistics {
+            session_id: row.try_get("session_id")?,
+            created_at: Timestamp(row.try_get("created_at")?),
+            updated_at: Timestamp(row.try_get("updated_at")?),
+            is_active: row.try_get("is_active")?,
+            message_count: row.try_get("message_count")?,
+            user_messages: row.try_get("user_messages")?,
+            assistant_messages: row.try_get("assistant_messages")?,
+            first_message_time: row
+                .try_get::<_, Option<_>>("first_message_time")?
+                .map(Timestamp),
+            last_message_time: row
+                .try_get::<_, Option<_>>("last_message_time")?
+                .map(Timestamp),
+            duration_seconds: row.try_get("duration_seconds")?,
+            audio_files_provided: row.try_get("audio_files_provided")?,
+            input_tokens: row.try_get("input_tokens")?,
+            output_tokens: row.try_get("output_tokens")?,
+        })
+    };
+    Ok(read()?)
+}
+
+/// Asks the database whether it can be used, touching each table; gives the schema's version.
+///
+/// # Errors
+/// A database problem: that is what it is for.
+pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32, Problem> {
+    let rows = database.query(caller.deadline, SERVICE, &[]).await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| DatabaseError::unexpected("no row of service state"))?;
+    let version: Option<i32> = row.try_get("schema_version").map_err(DatabaseError::from)?;
+    Ok(version.unwrap_or(0))
+}
+
+/// Opens an empty session.
+///
+/// # Errors
+/// A database problem.
+pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Result<(), Problem> {
+    let parameters: [Parameter<'_>; 2] = [(&session_id, Type::UUID), (&caller.owner, Type::TEXT)];
+    database.query(caller.deadline, OPEN, &parameters).await?;
+    Ok(())
+}
+
+/// Closes a session, keeping its record, and opens another.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], or a database problem.
+pub async fn reset(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+    new_session_id: Uuid,
+) -> Result<(), Problem> {
+    let parameters: [Parameter<'_>; 3] = [
+        (&session_id, Type::UUID),
+        (&caller.owner, Type::TEXT),
+        (&new_session_id, Type::UUID),
+    ];
+    let rows = database.query(caller.deadline, RESET, &parameters).await?;
+    rows.first()
+        .map(|_| ())
+        .ok_or(Problem::SessionNotFound(session_id))
+}
+
+/// Resumes a session: it takes turns again if it was reset.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], or a database problem.
+pub async fn resume(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+) -> Result<Resumed, Problem> {
+    let rows = database
+        .query(
+            caller.deadline,
+            include_str!("sql/resume.sql"),
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner, Type::TEXT),
+                (&RECENT_MESSAGES, Type::INT8),
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
+    let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
+    Ok(Resumed {
+        message_count,
+        recent: read_all(&rows)?,
+    })
+}
+
+/// Opens `new_session_id` as a copy of a session up to and including a message.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], [`Problem::MessageNotFound`], or a database problem.
+pub async fn fork(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+    message_id: Uuid,
+    new_session_id: Uuid,
+) -> Result<Resumed, Problem> {
+    let rows = database
+        .query(
+            caller.deadline,
+            include_str!("sql/fork.sql"),
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner, Type::TEXT),
+                (&message_id, Type::UUID),
+                (&new_session_id, Type::UUID),
+                (&RECENT_MESSAGES, Type::INT8),
+            ],
+        )
+        .await?;
+    let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
+    let message_count: Option<i64> = row.try_get("message_count").map_err(DatabaseError::from)?;
+    let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;
+    Ok(Resumed {
+        message_count,
+        recent: read_all(&rows)?,
+    })
+}

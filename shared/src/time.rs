@@ -1,0 +1,47 @@
+//! Times as the API writes them: RFC 3339, UTC, microseconds.
+
+use serde::{Serialize, Serializer, ser::Error};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+const FORMAT: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// A moment, serialised as `2026-01-01T00:00:00.000000Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timestamp(pub OffsetDateTime);
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = self
+            .0
+            .to_offset(UtcOffset::UTC)
+            .format(FORMAT)
+            .map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_time_is_written_in_utc_with_six_digits() {
+        let cases = [
+            (
+                datetime!(2026-01-01 00:00:00 UTC),
+                "\"2026-01-01T00:00:00.000000Z\"",
+            ),
+            (
+                datetime!(2026-01-01 00:30:00.000001 +01:00),
+                "\"2025-12-31T23:30:00.000001Z\"",
+            ),
+        ];
+        for (moment, expected) in cases {
+            assert_eq!(serde_json::to_string(&Timestamp(moment)).unwrap(), expected);
+        }
+    }
+}

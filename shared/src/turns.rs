@@ -1,0 +1,278 @@
+//! A turn: a user's message and the assistant's answer, in both tables.
+//!
+//! Two statements with nothing held in between. [`begin`] stores the message and takes a lease on
+//! the session; [`finish`] stores the answer and gives the lease back. Whatever dies between them
+//! leaves a message without an answer and a lease that ends by itself. Both may be sent twice.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::database::{Database, DatabaseError, Parameter};
+use crate::problem::Problem;
+use crate::request::Caller;
+
+/// How often [`begin`] is decided anew when the session changed under it. Each time another turn got
+/// ahead, so after a few the caller may as well hear that the session is busy.
+const MAX_DECISIONS: usize = 5;
+
+/// The constraint that a message id runs into that was stored while the statement was under way.
+const MESSAGE_ID_KEY: &str = "chat_messages_message_id_key";
+
+/// A user's message that asks for an answer.
+#[derive(Debug)]
+pub struct Question {
+    /// The session it belongs to; opened if nobody has used the id.
+    pub session_id: Uuid,
+    /// Its id; the same id again is the same question.
+    pub message_id: Uuid,
+    /// What the user said.
+    pub content: String,
+    /// The audio the user sent.
+    pub audio_files: Option<Value>,
+    /// What the caller stores with it.
+    pub metadata: Option<Value>,
+}
+
+/// Who works on a turn. Made anew for every call, before the first statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Lease {
+    /// Tells this call from any other that works, or worked, on the same turn.
+    pub lease_id: Uuid,
+    /// After this the turn may be taken over.
+    pub duration: Duration,
+}
+
+/// What was said before the question, for the model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextMessage {
+    /// `user` or `assistant`.
+    pub role: String,
+    /// What was said.
+    pub content: String,
+}
+
+/// A turn in progress.
+#[derive(Debug)]
+pub struct Turn {
+    /// The place of the question in its session.
+    pub question_seq: i64,
+    /// The messages before the question, oldest first.
+    pub context: Vec<ContextMessage>,
+}
+
+/// An assistant's message.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its id.
+    pub response_id: Uuid,
+    /// What it says.
+    pub content: String,
+    /// The recordings it recommends.
+    pub audio_files: Vec<Value>,
+    /// The calls the model made.
+    pub function_calls: Vec<Value>,
+    /// The model that wrote it.
+    pub model: String,
+    /// Tokens the model read.
+    pub input_tokens: i64,
+    /// Tokens the model wrote.
+    pub output_tokens: i64,
+}
+
+/// How a turn begins.
+#[derive(Debug)]
+pub enum Begun {
+    /// The model is to be asked.
+    Started(Turn),
+    /// The question was answered before, by the message at this place.
+    Answered(Answer, i64),
+}
+
+/// Begins a turn, or finds the stored answer if the question was answered before.
+///
+/// # Errors
+/// [`Problem::SessionNotFound`], [`Problem::MessageIdReused`], [`Problem::SessionInactive`],
+/// [`Problem::SessionBusy`], or a database problem.
+pub async fn begin(
+    database: &Database,
+    caller: &Caller,
+    question: &Question,
+    lease: Lease,
+    context_messages: i64,
+) -> Result<Begun, Problem> {
+    for _ in 0..MAX_DECISIONS {
+        let decided = decide(database, caller, question, lease, context_messages).await;
+        let row = match decided {
+            // Somebody stored the same id at the same moment; now it can be seen.
+            Err(error) if error.violates(MESSAGE_ID_KEY) => continue,
+            decided => decided?,
+        };
+        let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
+        return match outcome.as_str() {
+            "started" => Ok(Begun::Started(read_turn(&row)?)),
+            "answered" => {
+                let (answer, seq) = read_answer(&row)?;
+                Ok(Begun::Answered(answer, seq))
+            }
+            "not_found" => Err(Problem::SessionNotFound(question.session_id)),
+            "reused" => Err(Problem::MessageIdReused),
+            "inactive" => Err(Problem::SessionInactive),
+            "busy" => Err(Problem::SessionBusy),
+            _ => continue,
+        };
+    }
+    Err(Problem::SessionBusy)
+}
+
+/// Stores the answer of a turn and gives its lease back; gives the place of the answer, which is
+/// also the number of messages the session then has.
+///
+/// # Errors
+/// [`Problem::SessionBusy`] when the lease ended and another call took the turn over; then nothing
+/// is stored. Or a database problem.
+pub async fn finish(
+    database: &Database,
+    caller: &Caller,
+    question: &Question,
+    lease: Lease,
+    turn: &Turn,
+    answer: &Answer,
+) -> Result<i64, Problem> {
+    let audio_files = as_array(&answer.audio_files);
+    let function_calls = as_array(&answer.function_calls);
+    let audio_file_count = i64::try_from(answer.audio_files.len()).unwrap_or(i64::MAX);
+    // The second time it sees an answer that was stored by a statement whose own answer was lost
+    // and that was still under way when it was repeated.
+    for _ in 0..2 {
+        let rows = database
+            .query(
+                caller.deadline,
+                include_str!("sql/finish_turn.sql"),
+                &[
+                    (&question.session_id, Type::UUID),
+                    (&caller.owner, Type::TEXT),
+                    (&lease.lease_id, Type::UUID),
+                    (&turn.question_seq, Type::INT8),
+                    (&answer.response_id, Type::UUID),
+                    (&answer.content, Type::TEXT),
+                    (&audio_files, Type::JSONB),
+                    (&audio_file_count, Type::INT8),
+                    (&function_calls, Type::JSONB),
+                    (&answer.model, Type::TEXT),
+                    (&answer.input_tokens, Type::INT8),
+                    (&answer.output_tokens, Type::INT8),
+                ],
+            )
+            .await?;
+        if let Some(row) = rows.first() {
+            return Ok(row.try_get("seq").map_err(DatabaseError::from)?);
+        }
+    }
+    Err(Problem::SessionBusy)
+}
+
+/// Gives the lease of a turn back that will not be finished, so that it can be repeated at once.
+///
+/// # Errors
+/// A database problem; then the lease ends by itself.
+pub async fn abandon(
+    database: &Database,
+    caller: &Caller,
+    session_id: Uuid,
+    lease: Lease,
+) -> Result<(), Problem> {
+    let parameters: [Parameter<'_>; 3] = [
+        (&session_id, Type::UUID),
+        (&caller.owner, Type::TEXT),
+        (&lease.lease_id, Type::UUID),
+    ];
+    database
+        .query(
+            caller.deadline,
+            include_str!("sql/abandon_turn.sql"),
+            &parameters,
+        )
+        .await?;
+    Ok(())
+}
+
+async fn decide(
+    database: &Database,
+    caller: &Caller,
+    question: &Question,
+    lease: Lease,
+    context_messages: i64,
+) -> Result<Row, DatabaseError> {
+    let rows = database
+        .query(
+            caller.deadline,
+            include_str!("sql/begin_turn.sql"),
+            &[
+                (&question.session_id, Type::UUID),
+                (&caller.owner, Type::TEXT),
+                (&question.message_id, Type::UUID),
+                (&question.content, Type::TEXT),
+                (&question.audio_files, Type::JSONB),
+                (&question.metadata, Type::JSONB),
+                (&lease.lease_id, Type::UUID),
+                (&lease.duration.as_secs_f64(), Type::FLOAT8),
+                (&context_messages, Type::INT8),
+            ],
+        )
+        .await?;
+    rows.into_iter()
+        .next()
+        .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))
+}
+
+fn read_turn(row: &Row) -> Result<Turn, DatabaseError> {
+    let roles: Vec<String> = row
+        .try_get::<_, Option<_>>("context_roles")?
+        .unwrap_or_default();
+    let contents: Vec<String> = row
+        .try_get::<_, Option<_>>("context_contents")?
+        .unwrap_or_default();
+    let context = roles
+        .into_iter()
+        .zip(contents)
+        .map(|(role, content)| ContextMessage { role, content })
+        .collect();
+    Ok(Turn {
+        question_seq: row.try_get("question_seq")?,
+        context,
+    })
+}
+
+fn read_answer(row: &Row) -> Result<(Answer, i64), DatabaseError> {
+    let answer = Answer {
+        response_id: row.try_get("response_id")?,
+        content: row.try_get("content")?,
+        audio_files: from_array(row.try_get("audio_files")?),
+        function_calls: from_array(row.try_get("function_calls")?),
+        // Answers of the time before models were recorded.
+        model: row.try_get::<_, Option<_>>("model")?.unwrap_or_default(),
+        input_tokens: row
+            .try_get::<_, Option<_>>("input_tokens")?
+            .unwrap_or_default(),
+        output_tokens: row
+            .try_get::<_, Option<_>>("output_tokens")?
+            .unwrap_or_default(),
+    };
+    Ok((answer, row.try_get("answer_seq")?))
+}
+
+/// Nothing is stored as null, not as an empty array.
+fn as_array(items: &[Value]) -> Option<Value> {
+    (!items.is_empty()).then(|| Value::Array(items.to_vec()))
+}
+
+fn from_array(value: Option<Value>) -> Vec<Value> {
+    match value {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    }
+}
