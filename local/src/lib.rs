@@ -10,7 +10,7 @@ mod check;
 mod database;
 pub mod postgres;
 mod progress;
-mod server;
+pub mod server;
 
 use std::future::Future;
 use std::process::ExitCode;

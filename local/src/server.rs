@@ -21,6 +21,7 @@ use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, request_id};
 use status::Status;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tower_http::cors::{Any, CorsLayer};
 
@@ -41,7 +42,8 @@ const TURN_MARGIN: Duration = Duration::from_secs(9);
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// Serves until Ctrl-C or SIGTERM.
-pub async fn serve() -> Result<(), LocalError> {
+pub(crate) async fn serve() -> Result<(), LocalError> {
+    let stop = StopSignals::catch()?;
     let chat_config = ChatConfig::from_env()
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
@@ -50,7 +52,7 @@ pub async fn serve() -> Result<(), LocalError> {
 
     let started = tokio::select! {
         started = start(chat_config) => started?,
-        () = told_to_stop() => return Ok(()),
+        () = stop.clone().first() => return Ok(()),
     };
     let (database, router) = started;
     let address = listener
@@ -63,10 +65,10 @@ pub async fn serve() -> Result<(), LocalError> {
     );
     println!("stop      Ctrl-C");
 
-    let server = axum::serve(listener, router).with_graceful_shutdown(told_to_stop());
+    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().first());
     let served = tokio::select! {
         served = server => served.map_err(|error| LocalError::new(error.to_string())),
-        () = told_to_stop_and_waited() => Ok(()),
+        () = stop.last() => Ok(()),
     };
     println!("stopping");
     database.close().await;
@@ -94,7 +96,7 @@ async fn start(chat_config: ChatConfig) -> Result<(LocalDatabase, Router), Local
 }
 
 /// All endpoints, each at its route.
-fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
+pub fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
     let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -183,22 +185,37 @@ async fn listen() -> Result<TcpListener, LocalError> {
         })
 }
 
-/// Ends on Ctrl-C or SIGTERM.
-async fn told_to_stop() {
-    let wait = |kind| async move {
-        match signal(kind) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = wait(SignalKind::interrupt()) => {}
-        _ = wait(SignalKind::terminate()) => {}
-    }
-}
+/// Ctrl-C and SIGTERM, caught from the moment this is made and counted, so that none is lost between
+/// two waits.
+#[derive(Clone)]
+struct StopSignals(watch::Receiver<usize>);
 
-/// Ends when requests under way have had their time to end, or at a second Ctrl-C.
-async fn told_to_stop_and_waited() {
-    told_to_stop().await;
-    let _ = timeout(SHUTDOWN_LIMIT, told_to_stop()).await;
+impl StopSignals {
+    fn catch() -> Result<Self, LocalError> {
+        let cannot = |error| LocalError::new(format!("signals cannot be caught: {error}"));
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+        let (sender, receiver) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                sender.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self(receiver))
+    }
+
+    /// Ends when we are told to stop.
+    async fn first(mut self) {
+        let _ = self.0.wait_for(|count| *count >= 1).await;
+    }
+
+    /// Ends when requests under way have had their time to end, or when we are told again.
+    async fn last(mut self) {
+        self.clone().first().await;
+        let _ = timeout(SHUTDOWN_LIMIT, self.0.wait_for(|count| *count >= 2)).await;
+    }
 }

@@ -38,6 +38,14 @@ pub struct ChatConfig {
 pub struct ChatConfigError(pub(crate) String);
 
 impl ChatConfig {
+    /// Reads the settings of the environment; see [`Self::read`].
+    ///
+    /// # Errors
+    /// [`ChatConfigError`].
+    pub async fn from_env() -> Result<Self, ChatConfigError> {
+        Self::read(|name| env::var(name).ok()).await
+    }
+
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
     /// `CONTEXT_MESSAGES`, `AUDIO_CATALOGUE` and the variable with the provider's key.
     ///
@@ -46,15 +54,20 @@ impl ChatConfig {
     ///
     /// # Errors
     /// [`ChatConfigError`].
-    pub async fn from_env() -> Result<Self, ChatConfigError> {
+    pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, ChatConfigError> {
+        let variable = |name: &str| {
+            variables(name)
+                .map(|value| value.trim().to_owned())
+                .filter(|value| !value.is_empty())
+        };
         let catalogue = variable("AUDIO_CATALOGUE")
             .map(|path| Catalogue::read(&path))
             .transpose()?;
         let base_url = variable("MODEL_BASE_URL");
         let model = match variable("MODEL") {
-            Some(name) if name != Model::BUILT_IN => {
-                Model::Remote(Box::new(Remote::new(&name, base_url, catalogue).await?))
-            }
+            Some(name) if name != Model::BUILT_IN => Model::Remote(Box::new(
+                Remote::new(&name, base_url, catalogue, &variable).await?,
+            )),
             None if base_url.is_some() => {
                 return Err(ChatConfigError(
                     "MODEL_BASE_URL is set but MODEL is not; name the model to ask there".into(),
@@ -67,27 +80,29 @@ impl ChatConfig {
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
             model_timeout: Duration::from_secs(
-                number("MODEL_TIMEOUT_SECONDS", 1..=900)?.unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
+                number(
+                    "MODEL_TIMEOUT_SECONDS",
+                    variable("MODEL_TIMEOUT_SECONDS"),
+                    1..=900,
+                )?
+                .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
             ),
-            context_messages: number("CONTEXT_MESSAGES", 0..=1000)?
+            context_messages: number("CONTEXT_MESSAGES", variable("CONTEXT_MESSAGES"), 0..=1000)?
                 .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
         })
     }
 }
 
-/// A variable that is set to something.
-fn variable(name: &str) -> Option<String> {
-    env::var(name)
-        .ok()
-        .map(|value| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
-}
-
-fn number<T>(name: &str, range: RangeInclusive<T>) -> Result<Option<T>, ChatConfigError>
+/// Reads a number; `None` where the variable is not set.
+fn number<T>(
+    name: &str,
+    value: Option<String>,
+    range: RangeInclusive<T>,
+) -> Result<Option<T>, ChatConfigError>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
-    let Some(text) = variable(name) else {
+    let Some(text) = value else {
         return Ok(None);
     };
     match text.parse() {

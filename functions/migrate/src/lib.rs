@@ -10,7 +10,7 @@ mod schema;
 use serde_json::Value;
 use shared::database::DatabaseConfig;
 
-pub use schema::{MigrateError, Report, known_migrations, migrate, status};
+pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
 
 /// Handles one invocation.
 ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lambda_runtime::Diagnostic;
 use refinery::error::Kind;
-use refinery::{Migration, Runner};
+use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
 use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
@@ -118,6 +118,19 @@ pub fn known_migrations() -> Vec<String> {
 /// # Errors
 /// [`MigrateError`].
 pub async fn migrate(config: &DatabaseConfig) -> Result<Report, MigrateError> {
+    migrate_to(config, Target::Latest).await
+}
+
+/// Applies what is pending up to a version and no further, as an older version of the product would
+/// have done.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn migrate_up_to(config: &DatabaseConfig, version: i32) -> Result<Report, MigrateError> {
+    migrate_to(config, Target::Version(version)).await
+}
+
+async fn migrate_to(config: &DatabaseConfig, target: Target) -> Result<Report, MigrateError> {
     let mut connection = connect(config).await?;
     lock(&connection).await?;
     connection
@@ -126,7 +139,7 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Report, MigrateError> {
         .await
         .map_err(DatabaseError::from)?;
 
-    let runner = embedded::migrations::runner();
+    let runner = embedded::migrations::runner().set_target(target);
     let known = sorted(&runner);
     let done = runner
         .run_async(connection.client_mut())

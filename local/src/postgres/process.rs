@@ -120,6 +120,12 @@ impl PostgresServer {
         url(self.port, &self.password, database)
     }
 
+    /// The port it listens on, on 127.0.0.1.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The version, as `15.18`.
     #[must_use]
     pub fn version(&self) -> &str {

@@ -109,7 +109,7 @@ impl DatabaseConfig {
             return Ok(Some(connector.clone()));
         }
         let connector = tls::connector(self.ssl_mode, self.root_certificates.as_ref())
-            .map_err(DatabaseError::tls)?;
+            .map_err(|description| DatabaseError::tls(&description))?;
         Ok(Some(self.connector.get_or_init(|| connector).clone()))
     }
 }

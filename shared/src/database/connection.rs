@@ -36,7 +36,7 @@ impl Connection {
             .postgres()
             .connect(tls)
             .await
-            .map_err(DatabaseError::connecting)?;
+            .map_err(|error| DatabaseError::connecting(&error))?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(cause = %DatabaseError::from(error), "the connection ended");

@@ -21,8 +21,11 @@ pub enum DatabaseFailure {
 /// A failure of the database. `Display` holds identifiers and SQLSTATEs, but never a value: the
 /// server's own details quote whole rows.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("{description}")]
-pub struct DatabaseError {
+#[error("{}", .0.description)]
+pub struct DatabaseError(Box<Failed>);
+
+#[derive(Debug, Clone)]
+struct Failed {
     failure: DatabaseFailure,
     state: Option<SqlState>,
     constraint: Option<String>,
@@ -34,95 +37,89 @@ impl DatabaseError {
     /// What to do about it.
     #[must_use]
     pub fn failure(&self) -> &DatabaseFailure {
-        &self.failure
+        &self.0.failure
     }
 
     /// Whether the constraint of this name was violated.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
-        self.constraint.as_deref() == Some(constraint)
+        self.0.constraint.as_deref() == Some(constraint)
     }
 
     /// A statement did not come back within its limit.
     pub(super) fn statement_timed_out() -> Self {
-        Self::unreachable("the statement was not answered in time")
+        Self::plain(
+            DatabaseFailure::Unavailable,
+            true,
+            "the statement was not answered in time",
+        )
     }
 
     /// Connecting took too long.
     #[must_use]
     pub fn connect_timed_out() -> Self {
-        Self {
-            lost: false,
-            ..Self::unreachable("connecting took too long")
-        }
+        Self::plain(
+            DatabaseFailure::Unavailable,
+            false,
+            "connecting took too long",
+        )
     }
 
     /// A failure to connect; whatever it is, the server cannot be used and repeating will not help.
-    pub(super) fn connecting(error: tokio_postgres::Error) -> Self {
-        let error = Self::from(error);
-        Self {
-            failure: DatabaseFailure::Unavailable,
-            lost: false,
-            ..error
-        }
+    pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
+        let mut error = Self::from(error);
+        error.0.failure = DatabaseFailure::Unavailable;
+        error.0.lost = false;
+        error
     }
 
     /// TLS cannot be set up on our side.
-    pub(super) fn tls(description: String) -> Self {
-        Self {
-            lost: false,
-            ..Self::unreachable(&description)
-        }
+    pub(super) fn tls(description: &str) -> Self {
+        Self::plain(DatabaseFailure::Unavailable, false, description)
     }
 
-    /// A row does not have the columns or types that the statement asked for, or a statement broke
-    /// its promise.
+    /// A statement broke its promise about what it gives back.
     #[must_use]
     pub fn unexpected(description: &str) -> Self {
-        Self {
-            failure: DatabaseFailure::Other,
-            lost: false,
-            ..Self::unreachable(description)
-        }
+        Self::plain(DatabaseFailure::Other, false, description)
     }
 
     /// The same failure with the rights that it turned out to be about.
-    pub(super) fn with_missing_rights(self, missing: String) -> Self {
-        Self {
-            failure: DatabaseFailure::Permission(missing),
-            ..self
-        }
+    pub(super) fn with_missing_rights(mut self, missing: String) -> Self {
+        self.0.failure = DatabaseFailure::Permission(missing);
+        self
     }
 
     /// Whether missing rights may be behind it. A schema without `USAGE` hides its tables, which
     /// then seem not to exist.
     pub(super) fn may_lack_rights(&self) -> bool {
-        self.state == Some(SqlState::INSUFFICIENT_PRIVILEGE)
-            || self.state == Some(SqlState::UNDEFINED_TABLE)
+        self.0.state == Some(SqlState::INSUFFICIENT_PRIVILEGE)
+            || self.0.state == Some(SqlState::UNDEFINED_TABLE)
     }
 
     /// Whether sending the statement once more, on a new connection if this one is lost, may help.
     pub(super) fn may_repeat(&self) -> bool {
-        self.lost
+        self.0.lost
             || matches!(
-                self.state,
+                self.0.state,
                 Some(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED)
             )
     }
 
     /// Whether the connection is of no use any more.
     pub(super) fn ends_connection(&self) -> bool {
-        self.lost
+        self.0.lost
     }
 
-    fn unreachable(description: &str) -> Self {
-        Self {
-            failure: DatabaseFailure::Unavailable,
+    fn plain(failure: DatabaseFailure, lost: bool, description: &str) -> Self {
+        let description = description.to_owned();
+        Self(Box::new(Failed {
+            failure,
             state: None,
             constraint: None,
-            lost: true,
-            description: description.to_owned(),
-        }
+            lost,
+            description,
+        }))
     }
 }
 
@@ -134,38 +131,29 @@ impl From<tokio_postgres::Error> for DatabaseError {
 
 impl From<&tokio_postgres::Error> for DatabaseError {
     fn from(error: &tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(answer) => Self {
+        if let Some(answer) = error.as_db_error() {
+            return Self(Box::new(Failed {
                 failure: failure(answer.code()),
                 state: Some(answer.code().clone()),
                 constraint: answer.constraint().map(str::to_owned),
                 lost: ends_session(answer.code()),
                 description: describe(answer),
-            },
-            None => {
-                let io = error
-                    .source()
-                    .is_some_and(|source| source.is::<io::Error>());
-                let lost = error.is_closed() || io;
-                let failure = if lost {
-                    DatabaseFailure::Unavailable
-                } else {
-                    DatabaseFailure::Other
-                };
-                let causes = crate::endpoint::causes(error);
-                let description = if causes.is_empty() {
-                    error.to_string()
-                } else {
-                    format!("{error}: {causes}")
-                };
-                Self {
-                    failure,
-                    state: None,
-                    constraint: None,
-                    lost,
-                    description,
-                }
-            }
+            }));
+        }
+        let io = error
+            .source()
+            .is_some_and(|source| source.is::<io::Error>());
+        let lost = error.is_closed() || io;
+        let failure = if lost {
+            DatabaseFailure::Unavailable
+        } else {
+            DatabaseFailure::Other
+        };
+        let causes = crate::endpoint::causes(error);
+        if causes.is_empty() {
+            Self::plain(failure, lost, &error.to_string())
+        } else {
+            Self::plain(failure, lost, &format!("{error}: {causes}"))
         }
     }
 }

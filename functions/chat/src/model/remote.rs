@@ -50,7 +50,7 @@ struct Progress {
 
 impl Remote {
     /// Finds the provider of a model: by its prefix (`ollama::llama3`), else by its name, else what
-    /// speaks OpenAI's protocol at `base_url`. Asks nobody yet.
+    /// speaks OpenAI's protocol at `base_url`. `variable` knows the provider's key. Asks nobody yet.
     ///
     /// # Errors
     /// [`ChatConfigError`] when the provider's key or region is missing.
@@ -58,6 +58,7 @@ impl Remote {
         name: &str,
         base_url: Option<String>,
         catalogue: Option<Catalogue>,
+        variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ChatConfigError> {
         let client = Client::builder()
             .with_web_config(WebConfig::default().with_connect_timeout(CONNECT_LIMIT))
@@ -74,7 +75,7 @@ impl Remote {
             .map_err(|error| {
                 ChatConfigError(format!("MODEL {name} cannot be used: {}", describe(&error)))
             })?;
-        target.auth = usable_key(name, target.auth, base_url.is_some())?;
+        target.auth = usable_key(name, target.auth, base_url.is_some(), variable)?;
         if let Some(base_url) = base_url {
             target.endpoint = Endpoint::from_owned(format!("{}/", base_url.trim_end_matches('/')));
         }
@@ -213,15 +214,20 @@ fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError
 }
 
 /// Takes care that a missing key is seen at the start and not by the first caller.
-fn usable_key(name: &str, auth: AuthData, has_base_url: bool) -> Result<AuthData, ChatConfigError> {
-    let AuthData::FromEnv(variable) = &auth else {
+fn usable_key(
+    name: &str,
+    auth: AuthData,
+    has_base_url: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<AuthData, ChatConfigError> {
+    let AuthData::FromEnv(key_variable) = &auth else {
         return Ok(auth);
     };
-    match std::env::var(variable) {
-        Ok(key) if !key.trim().is_empty() => Ok(AuthData::from_single(key.trim())),
-        _ if has_base_url => Ok(AuthData::from_single(NO_KEY)),
-        _ => Err(ChatConfigError(format!(
-            "MODEL {name} needs a key; set {variable}"
+    match variable(key_variable) {
+        Some(key) => Ok(AuthData::from_single(key)),
+        None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
+        None => Err(ChatConfigError(format!(
+            "MODEL {name} needs a key; set {key_variable}"
         ))),
     }
 }

@@ -1,0 +1,120 @@
+//! Methods, paths, CORS and the headers of every answer, as the local server routes them.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::TestApi;
+
+#[tokio::test]
+async fn a_path_that_is_no_route_is_not_found() {
+    let api = TestApi::start().await;
+    for path in [
+        "/",
+        "/chat/",
+        "/Chat",
+        "/chat/history",
+        "/chat/history/",
+        "/chat/status/",
+        "/chat/reset/x",
+        "/chat/load-session/",
+        "/prod/chat",
+        "/chat//status",
+    ] {
+        for method in [Method::GET, Method::POST] {
+            api.request(method, path)
+                .await
+                .assert_problem(404, "route_not_found");
+        }
+    }
+    let path = format!("/chat/history/{}/", Uuid::now_v7());
+    api.request(Method::GET, &path)
+        .await
+        .assert_problem(404, "route_not_found");
+}
+
+#[tokio::test]
+async fn a_method_that_a_route_does_not_have_is_refused_with_the_one_it_has() {
+    let api = TestApi::start().await;
+    let history = format!("/chat/history/{}", Uuid::now_v7());
+    let routes = [
+        ("/chat", "POST"),
+        (history.as_str(), "GET"),
+        ("/chat/load-session", "POST"),
+        ("/chat/status", "GET"),
+        ("/chat/reset", "POST"),
+    ];
+    for (path, allowed) in routes {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "TRACE", "BREW"] {
+            if method == allowed {
+                continue;
+            }
+            let answer = api.request(method.parse().unwrap(), path).await;
+            answer.assert_problem(405, "method_not_allowed");
+            assert_eq!(answer.headers["allow"], allowed, "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn head_is_a_get_and_nothing_else() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let status = api
+        .request(
+            Method::HEAD,
+            &format!("/chat/status?session_id={session_id}"),
+        )
+        .await;
+    assert_eq!(status.status, 200);
+    assert_eq!(api.request(Method::HEAD, "/chat").await.status, 405);
+}
+
+#[tokio::test]
+async fn a_browser_may_call_every_route() {
+    let api = TestApi::start().await;
+    for path in ["/chat", "/chat/status", "/chat/reset"] {
+        let preflight = Request::options(path)
+            .header("origin", "https://app.example")
+            .header("access-control-request-method", "POST")
+            .header("access-control-request-headers", "content-type")
+            .body(Body::empty())
+            .unwrap();
+        let answer = api.send(preflight).await;
+        assert_eq!((answer.status, &answer.body), (200, &Value::Null), "{path}");
+        assert_eq!(answer.headers["access-control-allow-origin"], "*");
+        assert_eq!(answer.headers["access-control-allow-methods"], "*");
+        assert_eq!(answer.headers["access-control-allow-headers"], "*");
+    }
+    let refused = Request::post("/chat").header("origin", "https://app.example");
+    let answer = api.send(refused.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(
+        answer.headers["access-control-allow-origin"], "*",
+        "errors can be read, too"
+    );
+    let exposed = answer.headers["access-control-expose-headers"]
+        .to_str()
+        .unwrap();
+    for header in ["x-request-id", "idempotent-replayed", "retry-after"] {
+        assert!(exposed.contains(header), "{exposed}");
+    }
+}
+
+#[tokio::test]
+async fn every_answer_has_an_id_of_its_own() {
+    let api = TestApi::start().await;
+    let answers = [
+        api.chat(json!({ "query": "Hi" })).await,
+        api.chat(json!({})).await,
+        api.service_status().await,
+        api.request(Method::GET, "/nowhere").await,
+        api.request(Method::PUT, "/chat").await,
+    ];
+    let ids: std::collections::BTreeSet<_> = answers
+        .iter()
+        .map(|answer| answer.headers["x-request-id"].to_str().unwrap())
+        .collect();
+    assert_eq!(ids.len(), answers.len());
+}

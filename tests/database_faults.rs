@@ -1,0 +1,435 @@
+//! The database in trouble: each endpoint answers the documented problem, in time, and nothing is
+//! lost or doubled.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::TestApi;
+use crate::support::model_server::{ModelServer, Reply};
+use crate::support::postgres;
+use crate::support::proxy::Proxy;
+
+/// The longest a request may take when the database does not answer: one operation's limit, twice
+/// for a turn, and some room for a busy machine.
+const BOUND: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_connection_that_was_cut_is_replaced_and_nobody_notices() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    for endpoint in 0..6 {
+        api.cut_connections().await;
+        let answers = api.every_endpoint(session_id).await;
+        let (name, first) = &answers[endpoint];
+        if *name != "chat" {
+            assert_eq!(first.status, 200, "{name}: {}", first.body);
+        }
+        api.load(session_id).await;
+    }
+    api.cut_connections().await;
+    let answer = api
+        .chat(json!({ "query": "Still there?", "session_id": session_id }))
+        .await;
+    assert_eq!(
+        (answer.status, &answer.body["conversation_length"]),
+        (200, &json!(4))
+    );
+}
+
+#[tokio::test]
+async fn a_statement_whose_answer_was_lost_is_repeated_without_harm() {
+    let database = postgres::migrated_database().await;
+    let server = postgres::server();
+    let proxy = Proxy::start(server.port()).await;
+    let url = proxy.through(&server.url(&database));
+    let model = ModelServer::start([Reply::Held("Hello".into())]).await;
+    let api = Arc::new(TestApi::on(database, &url, &model.settings()).await);
+    let session_id = Uuid::now_v7();
+    api.service_status().await;
+
+    // Both statements of a turn are executed, and the answer to each is lost.
+    proxy.cut_before_next_answer();
+    let turn = {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move {
+            api.chat(json!({ "query": "Hi", "session_id": session_id }))
+                .await
+        })
+    };
+    model.asked().await;
+    proxy.cut_before_next_answer();
+    model.release();
+    let answer = turn.await.unwrap();
+    assert_eq!(
+        (answer.status, &answer.body["conversation_length"]),
+        (200, &json!(2))
+    );
+    assert_eq!(proxy.connections(), 3, "two connections were cut");
+
+    let message_id = answer.id("message_id");
+    proxy.cut_before_next_answer();
+    let copy = api.fork(session_id, message_id).await;
+    assert_eq!(
+        (copy.status, &copy.body["conversation_length"]),
+        (200, &json!(1))
+    );
+    let copied = api.history(copy.id("session_id"), "").await;
+    assert_eq!(copied.body["history"], copy.body["history"]);
+    proxy.cut_before_next_answer();
+    let reset = api.reset(session_id).await;
+    assert_eq!(api.status(reset.id("new_session_id")).await.status, 200);
+    proxy.cut_before_next_answer();
+    assert_eq!(api.load(session_id).await.status, 200);
+
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 3);
+    assert_eq!(api.number("select count(*) from chat_messages").await, 3);
+    let stats = api.status(session_id).await.body["session_stats"].clone();
+    assert_eq!(
+        (&stats["message_count"], &stats["output_tokens"]),
+        (&json!(2), &json!(30))
+    );
+}
+
+#[tokio::test]
+async fn a_connection_that_answers_nothing_is_given_up_in_time() {
+    let database = postgres::migrated_database().await;
+    let server = postgres::server();
+    let proxy = Proxy::start(server.port()).await;
+    let api = TestApi::on(
+        database.clone(),
+        &proxy.through(&server.url(&database)),
+        &[],
+    )
+    .await;
+    let session_id = api.session(&["Hi"]).await;
+    proxy.stall();
+    let started = Instant::now();
+
+    let answer = api
+        .chat(json!({ "query": "Anybody?", "session_id": session_id }))
+        .await;
+
+    assert_eq!(
+        (answer.status, &answer.body["conversation_length"]),
+        (200, &json!(4))
+    );
+    assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
+    assert_eq!(proxy.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_used_is_unavailable() {
+    let server = postgres::server();
+    let good = server.url(&postgres::migrated_database().await);
+    let role = format!("full_{}", Uuid::new_v4().simple());
+    postgres::run(
+        "postgres",
+        &format!("create role {role} login password 'hunter2' connection limit 0"),
+    )
+    .await;
+    let (_, address) = good.split_once('@').unwrap();
+    let cases = [
+        (
+            "postgresql://u:hunter2@127.0.0.1:1/d".to_owned(),
+            "nobody listens",
+        ),
+        (
+            format!("postgresql://daissy:hunter2@{address}"),
+            "a wrong password",
+        ),
+        (server.url("no_such_database"), "no such database"),
+        (
+            format!("postgresql://{role}:hunter2@{address}"),
+            "too many connections",
+        ),
+        (
+            format!("{good}?sslmode=require"),
+            "no TLS where it is required",
+        ),
+        (
+            "postgresql://u:hunter2@no-such-host.invalid/d?sslmode=disable".into(),
+            "no such host",
+        ),
+    ];
+    for (url, reason) in cases {
+        let api = TestApi::on(String::new(), &url, &[]).await;
+        let started = Instant::now();
+        for (endpoint, answer) in api.every_endpoint(Uuid::now_v7()).await {
+            let detail = answer.assert_problem(503, "database_unavailable");
+            assert!(
+                !detail.contains("hunter2"),
+                "{reason}, {endpoint}: {detail}"
+            );
+            let wait: u64 = answer.headers["retry-after"]
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap();
+            assert!(wait > 0, "{reason}, {endpoint}");
+        }
+        assert!(
+            started.elapsed() < 6 * BOUND,
+            "{reason}: {:?}",
+            started.elapsed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_the_database_failed_names_the_ids_to_repeat_it() {
+    let api = TestApi::on(String::new(), "postgresql://u:p@127.0.0.1:1/d", &[]).await;
+    let answer = api.chat(json!({ "query": "Hi" })).await;
+    answer.assert_problem(503, "database_unavailable");
+    answer.id("session_id");
+    answer.id("message_id");
+}
+
+#[tokio::test]
+async fn a_database_without_the_schema_says_to_migrate() {
+    let database = postgres::empty_database().await;
+    let url = postgres::server().url(&database);
+    let api = TestApi::on(database, &url, &[]).await;
+    for (endpoint, answer) in api.every_endpoint(Uuid::now_v7()).await {
+        let detail = answer.assert_problem(503, "schema_missing");
+        assert!(detail.contains("migrate"), "{endpoint}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_or_column_that_is_missing_says_to_migrate() {
+    let breaks = [
+        (
+            "drop table chat_messages",
+            &["history", "service status", "load-session", "chat"][..],
+        ),
+        (
+            "alter table chat_messages drop column reply_to_seq",
+            &["chat"],
+        ),
+        (
+            "alter table chat_sessions drop column lease_until",
+            &["chat"],
+        ),
+        (
+            "alter table chat_messages drop column metadata",
+            &["history", "load-session", "chat"],
+        ),
+        ("drop table refinery_schema_history", &["service status"]),
+    ];
+    for (statement, broken) in breaks {
+        let api = TestApi::start().await;
+        let session_id = api.session(&["Hi"]).await;
+        api.sql(statement).await;
+        // Reset is the last but one to ask; loading makes the session take turns again.
+        for (endpoint, answer) in api.every_endpoint(session_id).await {
+            if broken.contains(&endpoint) {
+                answer.assert_problem(503, "schema_missing");
+            } else if endpoint != "chat" {
+                assert_eq!(
+                    answer.status, 200,
+                    "{statement}, {endpoint}: {}",
+                    answer.body
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_with_its_table() {
+    let all = [
+        ("select", "chat_sessions"),
+        ("insert", "chat_sessions"),
+        ("update", "chat_sessions"),
+        ("select", "chat_messages"),
+        ("insert", "chat_messages"),
+        ("select", "refinery_schema_history"),
+    ];
+    for missing in 0..=all.len() {
+        let database = postgres::migrated_database().await;
+        let role = format!("role_{}", Uuid::new_v4().simple());
+        let mut statements = format!("create role {role} login password 'p';");
+        for (index, (right, table)) in all.iter().enumerate() {
+            if index != missing {
+                statements.push_str(&format!("grant {right} on {table} to {role};"));
+            }
+        }
+        postgres::run(&database, &statements).await;
+        let (_, address) = postgres::server()
+            .url(&database)
+            .split_once('@')
+            .map(owned)
+            .unwrap();
+        let api = TestApi::on(database, &format!("postgresql://{role}:p@{address}"), &[]).await;
+
+        let answers = api.every_endpoint(Uuid::now_v7()).await;
+        let refused: Vec<_> = answers
+            .iter()
+            .filter(|(_, answer)| answer.status == 503)
+            .collect();
+        let Some((right, table)) = all.get(missing) else {
+            assert!(refused.is_empty(), "nothing is missing: {refused:?}");
+            continue;
+        };
+        assert!(!refused.is_empty(), "nobody misses {right} on {table}");
+        for (endpoint, answer) in refused {
+            let detail = answer.assert_problem(503, "database_permission");
+            let expected = format!("{} on {table}", right.to_uppercase());
+            assert!(detail.contains(&expected), "{endpoint}: {detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_schema_out_of_reach_is_a_right_that_is_missing() {
+    let database = postgres::migrated_database().await;
+    let role = format!("role_{}", Uuid::new_v4().simple());
+    postgres::run(
+        &database,
+        &format!(
+            "create role {role} login password 'p';
+             revoke usage on schema public from public;
+             grant select, insert, update on all tables in schema public to {role}"
+        ),
+    )
+    .await;
+    let (_, address) = postgres::server()
+        .url(&database)
+        .split_once('@')
+        .map(owned)
+        .unwrap();
+    let api = TestApi::on(database, &format!("postgresql://{role}:p@{address}"), &[]).await;
+
+    let detail = api
+        .service_status()
+        .await
+        .assert_problem(503, "database_permission");
+    assert!(detail.contains("USAGE on schema public"), "{detail}");
+}
+
+fn owned((before, after): (&str, &str)) -> (String, String) {
+    (before.to_owned(), after.to_owned())
+}
+
+#[tokio::test]
+async fn a_database_that_takes_no_writes_is_unavailable() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    api.sql(&format!(
+        "alter database {} set default_transaction_read_only = on",
+        api.database
+    ))
+    .await;
+    api.cut_connections().await;
+
+    let answer = api
+        .chat(json!({ "query": "Hi", "session_id": session_id }))
+        .await;
+    answer.assert_problem(503, "database_unavailable");
+    assert_eq!(
+        api.history(session_id, "").await.status,
+        200,
+        "reading goes on"
+    );
+}
+
+#[tokio::test]
+async fn a_session_that_somebody_locks_does_not_hang_a_request() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let connection = api.connection().await;
+    connection
+        .client()
+        .batch_execute("begin; lock table chat_sessions")
+        .await
+        .unwrap();
+    let started = Instant::now();
+
+    let answer = api
+        .chat(json!({ "query": "Hi", "session_id": session_id }))
+        .await;
+
+    answer.assert_problem(503, "database_unavailable");
+    assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
+    connection.client().batch_execute("rollback").await.unwrap();
+    assert_eq!(api.history(session_id, "").await.status, 200);
+}
+
+/// Everything that was logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn content_keys_and_connection_strings_never_reach_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let everything = "trace,tokio_postgres=trace,genai=trace,hyper=trace";
+    let subscriber = shared::logging::json_subscriber(everything, move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let failure = json!({ "error": { "message": "canary-answer", "code": "rate_limit" } });
+    let model = ModelServer::start([
+        Reply::Raw(429, "application/json", failure.to_string()),
+        Reply::Text("canary-answer".into()),
+    ])
+    .await;
+    let mut settings = model.settings().to_vec();
+    settings.push(("OPENAI_API_KEY", "canary-key"));
+    let api = TestApi::with_settings(&settings).await;
+    let body = json!({
+        "query": "canary-query", "metadata": { "canary-name": "canary-value" },
+    });
+
+    let failed = api.chat(body.clone()).await;
+    failed.assert_problem(502, "model_error");
+    // The server's own words for a violated constraint quote the whole row.
+    api.sql("alter table chat_messages add constraint no_answers check (role <> 'assistant')")
+        .await;
+    api.chat(body.clone())
+        .await
+        .assert_problem(500, "internal_error");
+    api.chat(json!({ "query": 7, "metadata": "canary-query" }))
+        .await;
+    api.cut_connections().await;
+    api.chat(body).await;
+    let unreachable = "postgresql://canary-user:canary-password@127.0.0.1:1/d";
+    let down = TestApi::on(String::new(), unreachable, &settings).await;
+    down.service_status()
+        .await
+        .assert_problem(503, "database_unavailable");
+
+    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    for expected in [
+        "429",
+        "rate_limit",
+        "23514",
+        "no_answers",
+        "model_error",
+        "internal_error",
+    ] {
+        assert!(
+            logged.contains(expected),
+            "the log misses {expected}: {logged}"
+        );
+    }
+    let request_id = failed.headers["x-request-id"].to_str().unwrap();
+    assert!(
+        logged.contains(request_id),
+        "an answer can be found in the log"
+    );
+    assert!(!logged.contains("canary"), "{logged}");
+}

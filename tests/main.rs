@@ -1,0 +1,23 @@
+//! The contract, tested on real parts: PostgreSQL, HTTP, the command line, the Lambda events.
+//!
+//! Each test has a database of its own and matches on nothing global. No PostgreSQL is a failure,
+//! never a skip.
+
+// A helper that cannot go on fails its test.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod chat;
+mod cors_and_routes;
+mod database_faults;
+mod event_sources;
+mod history;
+mod load_session;
+mod migrate;
+mod model;
+mod repetition;
+mod reset;
+mod round_trips;
+mod seed_examples;
+mod status;
+mod support;
+mod the_local_run;

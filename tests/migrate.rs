@@ -1,0 +1,333 @@
+//! `migrate`: idempotent, safe at once, all or nothing, and on tables that hold rows.
+
+use std::sync::{Arc, Mutex};
+
+use ::migrate::{MigrateError, handle, known_migrations, migrate, migrate_up_to, status};
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use shared::database::DatabaseConfig;
+use uuid::Uuid;
+
+use crate::support::{TestApi, postgres};
+
+async fn empty() -> (String, DatabaseConfig) {
+    let database = postgres::empty_database().await;
+    let config = DatabaseConfig::parse(&postgres::server().url(&database)).unwrap();
+    (database, config)
+}
+
+#[tokio::test]
+async fn an_empty_database_is_brought_up_to_date_once() {
+    let (_, config) = empty().await;
+    let names = known_migrations();
+    assert_eq!(names[0], "V1__sessions_and_messages");
+
+    let first = handle(&config, json!({})).await.unwrap();
+    let version = names.len();
+    assert_eq!(
+        first,
+        json!({ "applied": names, "schema_version": version, "pending": [] })
+    );
+    let second = handle(&config, json!({ "action": "migrate" }))
+        .await
+        .unwrap();
+    assert_eq!(
+        second,
+        json!({ "applied": [], "schema_version": version, "pending": [] })
+    );
+}
+
+#[tokio::test]
+async fn status_tells_and_changes_nothing() {
+    let (database, config) = empty().await;
+    let event = json!({ "action": "status" });
+    let names = known_migrations();
+
+    let before = handle(&config, event.clone()).await.unwrap();
+    assert_eq!(
+        before,
+        json!({ "applied": [], "schema_version": 0, "pending": names })
+    );
+    let connection = postgres::connect(&postgres::server().url(&database)).await;
+    let tables = "select count(*) from pg_tables where schemaname = 'public'";
+    let row = connection
+        .client()
+        .query_typed_one(tables, &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i64>(0), 0);
+
+    migrate_up_to(&config, 2).await.unwrap();
+    let between = handle(&config, event.clone()).await.unwrap();
+    assert_eq!(
+        between,
+        json!({ "applied": names[..2], "schema_version": 2, "pending": names[2..] })
+    );
+}
+
+#[tokio::test]
+async fn an_event_that_asks_for_something_else_is_refused() {
+    let (_, config) = empty().await;
+    for event in [json!({ "action": "drop" }), json!({ "action": 1 })] {
+        assert!(matches!(
+            handle(&config, event).await,
+            Err(MigrateError::UnknownAction)
+        ));
+    }
+    assert!(handle(&config, Value::Null).await.is_ok());
+}
+
+#[tokio::test]
+async fn eight_at_once_do_it_once() {
+    let (_, config) = empty().await;
+    let migrators: Vec<_> = (0..8)
+        .map(|_| {
+            let config = config.clone();
+            tokio::spawn(async move { migrate(&config).await })
+        })
+        .collect();
+    let mut applied = Vec::new();
+    for migrator in migrators {
+        let report = migrator.await.unwrap().unwrap();
+        assert!(report.pending.is_empty());
+        applied.extend(report.applied);
+    }
+    assert_eq!(applied, known_migrations());
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing_behind() {
+    let (database, config) = empty().await;
+    // The second table of the first migration is in its way.
+    postgres::run(&database, "create table chat_messages (x int)").await;
+
+    let error = migrate(&config).await.unwrap_err();
+
+    let text = error.to_string();
+    assert!(text.contains("V1__sessions_and_messages"), "{text}");
+    assert!(text.contains("chat_messages"), "{text}");
+    let state = status(&config).await.unwrap();
+    assert_eq!((state.schema_version, state.applied.len()), (0, 0));
+    postgres::run(&database, "drop table chat_messages").await;
+    migrate(&config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_was_changed_missing_or_slipped_in_is_refused() {
+    let cases = [
+        (
+            "update refinery_schema_history set checksum = '1' where version = 2",
+            "V2__order_counters_and_owner was changed",
+        ),
+        (
+            "insert into refinery_schema_history values (99, 'future', '2026-01-01T00:00:00Z', '1')",
+            "V99__future, which this version does not know",
+        ),
+        (
+            "delete from refinery_schema_history where version = 2",
+            "V2__order_counters_and_owner was never applied but later ones were",
+        ),
+    ];
+    for (change, expected) in cases {
+        let api = TestApi::start().await;
+        api.sql(change).await;
+        let url = postgres::server().url(&api.database);
+        let error = migrate(&DatabaseConfig::parse(&url).unwrap())
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn tables_with_rows_are_carried_along_from_every_version() {
+    for version in 1..=i32::try_from(known_migrations().len()).unwrap() {
+        let (database, config) = empty().await;
+        migrate_up_to(&config, 1).await.unwrap();
+        // Two sessions in the order of their times, messages of one moment in the order they came.
+        let (long, short) = (Uuid::now_v7(), Uuid::now_v7());
+        postgres::run(
+            &database,
+            &format!(
+                "insert into chat_sessions (session_id, is_active)
+                 values ('{long}', true), ('{short}', false);
+                 insert into chat_messages (session_id, message_id, role, content, timestamp, audio_files)
+                 values
+                     ('{long}', gen_random_uuid(), 'user', 'one', '2025-01-01Z', null),
+                     ('{short}', gen_random_uuid(), 'user', 'alone', '2025-01-01Z', null),
+                     ('{long}', gen_random_uuid(), 'assistant', 'two', '2025-01-01Z', '[{{}}, {{}}]'),
+                     ('{long}', gen_random_uuid(), 'user', 'four', '2025-01-03Z', null),
+                     ('{long}', gen_random_uuid(), 'user', 'three', '2025-01-02Z', '[{{}}]')"
+            ),
+        )
+        .await;
+        migrate_up_to(&config, version).await.unwrap();
+        migrate(&config).await.unwrap();
+
+        let url = postgres::server().url(&database);
+        let api = TestApi::on(database, &url, &[]).await;
+        let said: Vec<_> = api
+            .history(long, "")
+            .await
+            .said()
+            .into_iter()
+            .map(|(_, content)| content)
+            .collect();
+        assert_eq!(said, ["one", "two", "three", "four"]);
+        let stats = api.status(long).await.body["session_stats"].clone();
+        assert_eq!(stats["message_count"], 4);
+        assert_eq!(
+            (&stats["user_messages"], &stats["assistant_messages"]),
+            (&json!(3), &json!(1))
+        );
+        assert_eq!(
+            stats["audio_files_provided"], 2,
+            "only what the assistant recommended"
+        );
+        assert_eq!(stats["duration_seconds"], json!(2.0 * 24.0 * 3600.0));
+        assert_eq!(api.status(short).await.body["status"], "inactive");
+        assert_eq!(
+            api.number("select reply_to_seq from chat_messages where content = 'two'")
+                .await,
+            1
+        );
+        let turn = api
+            .chat(json!({ "query": "five", "session_id": long }))
+            .await;
+        assert_eq!(turn.body["conversation_length"], 6);
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_reached_is_a_failed_invocation() {
+    let config = DatabaseConfig::parse("postgresql://u:hunter2@127.0.0.1:1/d").unwrap();
+    let error = handle(&config, json!({})).await.unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("refused"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// What CloudFormation was told, by a server that stands in for its bucket.
+struct CloudFormation {
+    url: String,
+    told: Arc<Mutex<Vec<Value>>>,
+}
+
+impl CloudFormation {
+    async fn start() -> Self {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "http://{}/bucket?signature=secret",
+            listener.local_addr().unwrap()
+        );
+        let router = Router::new()
+            .fallback(Self::put)
+            .with_state(Arc::clone(&told));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, told }
+    }
+
+    async fn put(State(told): State<Arc<Mutex<Vec<Value>>>>, request: Request) -> StatusCode {
+        assert_eq!(request.method(), "PUT");
+        assert_eq!(
+            request.headers()["content-type"],
+            "",
+            "the signature covers it"
+        );
+        let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+        told.lock()
+            .unwrap()
+            .push(serde_json::from_slice(&body).unwrap());
+        StatusCode::OK
+    }
+
+    fn event(&self, request_type: &str) -> Value {
+        json!({
+            "RequestType": request_type,
+            "ResponseURL": self.url,
+            "StackId": "stack",
+            "RequestId": "request",
+            "ResourceType": "Custom::Migration",
+            "LogicalResourceId": "Migration",
+            "PhysicalResourceId": "daissy-schema",
+            "ServiceToken": "arn",
+            "ResourceProperties": { "ServiceToken": "arn", "Migrations": "1" },
+            "OldResourceProperties": { "ServiceToken": "arn", "Migrations": "0" },
+        })
+    }
+
+    fn last(&self) -> Value {
+        self.told.lock().unwrap().last().cloned().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_told_the_result() {
+    let (_, config) = empty().await;
+    let cloud_formation = CloudFormation::start().await;
+
+    for request_type in ["Create", "Update", "Delete"] {
+        handle(&config, cloud_formation.event(request_type))
+            .await
+            .unwrap();
+        let told = cloud_formation.last();
+        assert_eq!(told["Status"], "SUCCESS", "{request_type}: {told}");
+        assert_eq!(told["PhysicalResourceId"], "daissy-schema");
+        for (member, value) in [
+            ("StackId", "stack"),
+            ("RequestId", "request"),
+            ("LogicalResourceId", "Migration"),
+        ] {
+            assert_eq!(told[member], value, "{request_type}");
+        }
+    }
+    assert!(
+        status(&config).await.unwrap().pending.is_empty(),
+        "deleting keeps the schema"
+    );
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_told_of_a_failure_and_the_invocation_fails() {
+    let (database, config) = empty().await;
+    postgres::run(&database, "create table chat_messages (x int)").await;
+    let cloud_formation = CloudFormation::start().await;
+
+    let result = handle(&config, cloud_formation.event("Create")).await;
+
+    assert!(result.is_err());
+    let told = cloud_formation.last();
+    assert_eq!(told["Status"], "FAILED");
+    assert!(
+        told["Reason"]
+            .as_str()
+            .unwrap()
+            .contains("V1__sessions_and_messages"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn a_stack_that_rolls_back_meets_a_newer_schema_and_succeeds() {
+    let (database, config) = empty().await;
+    migrate(&config).await.unwrap();
+    let future =
+        "insert into refinery_schema_history values (99, 'future', '2026-01-01T00:00:00Z', '1')";
+    postgres::run(&database, future).await;
+    let cloud_formation = CloudFormation::start().await;
+
+    handle(&config, cloud_formation.event("Update"))
+        .await
+        .unwrap();
+    assert_eq!(cloud_formation.last()["Status"], "SUCCESS");
+    assert!(
+        handle(&config, cloud_formation.event("Create"))
+            .await
+            .is_err()
+    );
+}

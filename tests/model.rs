@@ -1,0 +1,319 @@
+//! Models asked over real HTTP: what they are sent, what is stored, and how they fail.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use ::chat::ChatConfig;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::TestApi;
+use crate::support::model_server::{ModelServer, Reply};
+
+fn text(text: &str) -> Reply {
+    Reply::Text(text.into())
+}
+
+#[tokio::test]
+async fn a_model_answers_and_its_tokens_are_summed() {
+    let model = ModelServer::start([text("Good day"), text("Still here")]).await;
+    let api = TestApi::with_settings(&model.settings()).await;
+
+    let first = api.chat(json!({ "query": "Hello" })).await;
+    let session_id = first.id("session_id");
+    api.chat(json!({ "query": "Again", "session_id": session_id }))
+        .await;
+
+    assert_eq!(first.body["response"], "Good day");
+    assert_eq!(
+        first.body["model"], "test-model-2026",
+        "the name the provider gives"
+    );
+    assert_eq!(
+        first.body["usage"],
+        json!({ "input_tokens": 12, "output_tokens": 30 })
+    );
+    let stats = api.status(session_id).await.body["session_stats"].clone();
+    assert_eq!(
+        (&stats["input_tokens"], &stats["output_tokens"]),
+        (&json!(24), &json!(60))
+    );
+}
+
+#[tokio::test]
+async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
+    let model = ModelServer::start([text("a")]).await;
+    let mut settings = model.settings().to_vec();
+    settings.extend([("SYSTEM_PROMPT", "Be brief."), ("CONTEXT_MESSAGES", "3")]);
+    settings.push(("OPENAI_API_KEY", "sk-test"));
+    let api = TestApi::with_settings(&settings).await;
+
+    api.session(&["one", "two", "three"]).await;
+
+    let shown: Vec<Value> = model
+        .requests()
+        .iter()
+        .map(|request| {
+            assert_eq!(request["model"], "test-model");
+            assert!(
+                request.get("tools").is_none_or(Value::is_null),
+                "no catalogue, no function"
+            );
+            let messages = request["messages"].as_array().unwrap().iter();
+            messages
+                .map(|message| json!([message["role"], message["content"]]))
+                .collect()
+        })
+        .collect();
+    let (system, assistant) = (json!(["system", "Be brief."]), json!(["assistant", "a"]));
+    assert_eq!(shown[0], json!([system, ["user", "one"]]));
+    assert_eq!(
+        shown[1],
+        json!([system, ["user", "one"], assistant, ["user", "two"]])
+    );
+    assert_eq!(
+        shown[2],
+        json!([
+            system,
+            assistant,
+            ["user", "two"],
+            assistant,
+            ["user", "three"]
+        ])
+    );
+    assert_eq!(model.authorization().unwrap(), "Bearer sk-test");
+}
+
+#[tokio::test]
+async fn a_model_finds_recordings_by_calling_the_function() {
+    let mut catalogue = tempfile::NamedTempFile::new().unwrap();
+    let recordings = json!([
+        { "title": "Deep sleep", "url": "https://example.com/1.mp3" },
+        { "title": "Morning run", "url": "https://example.com/2.mp3" },
+    ]);
+    write!(catalogue, "{recordings}").unwrap();
+    let model = ModelServer::start([
+        Reply::Call("recommend_audio", json!({ "topic": "sleep" })),
+        Reply::Call("delete_everything", json!({})),
+        text("Try Deep sleep."),
+    ])
+    .await;
+    let mut settings = model.settings().to_vec();
+    settings.push(("AUDIO_CATALOGUE", catalogue.path().to_str().unwrap()));
+    let api = TestApi::with_settings(&settings).await;
+
+    let answer = api.chat(json!({ "query": "I cannot sleep" })).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["response"], "Try Deep sleep.");
+    assert_eq!(answer.body["audio_files"], json!([recordings[0]]));
+    assert_eq!(answer.body["audio_provided"], true);
+    assert_eq!(
+        answer.body["function_calls"],
+        json!([
+            {
+                "name": "recommend_audio", "arguments": { "topic": "sleep" },
+                "result": [recordings[0]],
+            },
+            {
+                "name": "delete_everything", "arguments": {},
+                "result": { "error": "there is no such function" },
+            },
+        ])
+    );
+    assert_eq!(
+        answer.body["usage"],
+        json!({ "input_tokens": 36, "output_tokens": 90 })
+    );
+    let requests = model.requests();
+    assert_eq!(
+        requests[0]["tools"][0]["function"]["name"],
+        "recommend_audio"
+    );
+    let returned = requests[1]["messages"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(returned["role"], "tool");
+    assert!(returned["content"].as_str().unwrap().contains("Deep sleep"));
+}
+
+#[tokio::test]
+async fn a_model_that_fails_is_a_bad_gateway_that_says_nothing_of_its_insides() {
+    let long_answer = json!({ "error": { "message": "secret words", "code": "model_not_found" } });
+    let empty = json!({
+        "model": "m", "choices": [{ "message": { "role": "assistant", "content": "" } }],
+    });
+    let cases = [
+        (
+            Reply::Raw(401, "application/json", long_answer.to_string()),
+            "refuses the key",
+        ),
+        (
+            Reply::Raw(429, "application/json", "{}".into()),
+            "too many requests",
+        ),
+        (
+            Reply::Raw(500, "text/html", "<h1>secret words</h1>".into()),
+            "an error page",
+        ),
+        (
+            Reply::Raw(200, "text/html", "<h1>secret words</h1>".into()),
+            "a page that is no answer",
+        ),
+        (
+            Reply::Raw(200, "application/json", "{\"choices\": [".into()),
+            "truncated",
+        ),
+        (
+            Reply::Raw(200, "application/json", "{}".into()),
+            "no answer in it",
+        ),
+        (
+            Reply::Raw(200, "application/json", empty.to_string()),
+            "an empty answer",
+        ),
+        (
+            Reply::Call("recommend_audio", json!({})),
+            "calls functions for ever",
+        ),
+    ];
+    for (reply, reason) in cases {
+        let model = ModelServer::start([reply]).await;
+        let api = TestApi::with_settings(&model.settings()).await;
+        let answer = api.chat(json!({ "query": "Hi" })).await;
+        let detail = answer.assert_problem(502, "model_error");
+        assert!(!detail.contains("secret"), "{reason}: {detail}");
+        let history = api.history(answer.id("session_id"), "").await;
+        assert_eq!(history.said(), [("user".into(), "Hi".into())], "{reason}");
+        assert_eq!(
+            history.body["history"][0]["message_id"],
+            answer.body["message_id"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_nobody_serves_is_a_bad_gateway() {
+    let settings = [("MODEL", "x"), ("MODEL_BASE_URL", "http://127.0.0.1:1/v1")];
+    let api = TestApi::with_settings(&settings).await;
+    api.chat(json!({ "query": "Hi" }))
+        .await
+        .assert_problem(502, "model_error");
+}
+
+#[tokio::test]
+async fn a_model_that_takes_too_long_is_a_gateway_timeout() {
+    let model = ModelServer::start([
+        Reply::Late(Duration::from_secs(30), "too late".into()),
+        text("in time"),
+    ])
+    .await;
+    let mut settings = model.settings().to_vec();
+    settings.push(("MODEL_TIMEOUT_SECONDS", "1"));
+    let api = TestApi::with_settings(&settings).await;
+    let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let body = json!({ "query": "Hi", "session_id": session_id, "message_id": message_id });
+    let started = Instant::now();
+
+    let answer = api.chat(body.clone()).await;
+
+    let detail = answer.assert_problem(504, "model_timeout");
+    assert!(detail.contains("1 s"), "{detail}");
+    assert_eq!(
+        (answer.id("session_id"), answer.id("message_id")),
+        (session_id, message_id)
+    );
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let repeated = api.chat(body).await;
+    assert_eq!(
+        (repeated.status, &repeated.body["response"]),
+        (200, &json!("in time"))
+    );
+}
+
+#[tokio::test]
+async fn what_postgres_cannot_store_is_replaced_in_an_answer() {
+    let model = ModelServer::start([
+        Reply::Call("a\0b", json!({ "k\0": "v\0" })),
+        text("zero\0width"),
+    ])
+    .await;
+    let api = TestApi::with_settings(&model.settings()).await;
+
+    let answer = api.chat(json!({ "query": "Hi" })).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["response"], "zero\u{fffd}width");
+    let history = api.history(answer.id("session_id"), "").await;
+    assert_eq!(history.body["history"][1]["content"], "zero\u{fffd}width");
+    assert_eq!(
+        history.body["history"][1]["function_calls"][0]["name"],
+        "a\u{fffd}b"
+    );
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_named_and_nothing_takes_their_place() {
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[("MODEL", "gpt-4o")], "OPENAI_API_KEY"),
+        (&[("MODEL", "claude-sonnet-4-5")], "ANTHROPIC_API_KEY"),
+        (
+            &[("MODEL_BASE_URL", "http://localhost:1/v1")],
+            "MODEL is not",
+        ),
+        (&[("MODEL_TIMEOUT_SECONDS", "0")], "MODEL_TIMEOUT_SECONDS"),
+        (
+            &[("MODEL_TIMEOUT_SECONDS", "soon")],
+            "MODEL_TIMEOUT_SECONDS",
+        ),
+        (&[("CONTEXT_MESSAGES", "-1")], "CONTEXT_MESSAGES"),
+        (&[("AUDIO_CATALOGUE", "/nowhere.json")], "AUDIO_CATALOGUE"),
+        (&[("AUDIO_CATALOGUE", "/dev/null")], "AUDIO_CATALOGUE"),
+        (
+            &[("MODEL", "gpt-4o"), ("OPENAI_API_KEY", "  ")],
+            "OPENAI_API_KEY",
+        ),
+    ];
+    for (settings, expected) in cases {
+        let settings: HashMap<_, _> = settings.iter().copied().collect();
+        let read = ChatConfig::read(|name| settings.get(name).map(|value| value.to_string())).await;
+        let error = read.expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn the_provider_follows_from_the_name_of_the_model() {
+    let cases = [
+        (
+            &[("MODEL", "gpt-4o"), ("OPENAI_API_KEY", "k")][..],
+            "OpenAI",
+        ),
+        (
+            &[("MODEL", "claude-sonnet-4-5"), ("ANTHROPIC_API_KEY", "k")],
+            "Anthropic",
+        ),
+        (&[("MODEL", "ollama::llama3")], "Ollama"),
+        (
+            &[
+                ("MODEL", "any"),
+                ("MODEL_BASE_URL", "http://localhost:1/v1"),
+            ],
+            "http://localhost:1/v1/",
+        ),
+        (&[("MODEL", "built-in")], "built-in"),
+        (&[], "built-in"),
+    ];
+    for (settings, expected) in cases {
+        let settings: HashMap<_, _> = settings.iter().copied().collect();
+        let config = ChatConfig::read(|name| settings.get(name).map(|value| value.to_string()))
+            .await
+            .unwrap();
+        let description = config.model.description();
+        assert!(description.contains(expected), "{description}");
+    }
+}

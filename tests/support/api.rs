@@ -1,0 +1,296 @@
+//! The API in this process, on a database of its own; its helpers speak the API's verbs.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, Method, Request};
+use chat::ChatConfig;
+use serde_json::{Value, json};
+use shared::database::{Connection, Database, DatabaseConfig};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use super::postgres;
+
+/// The API, as the local server routes it.
+pub struct TestApi {
+    router: Router,
+    /// The name of its database.
+    pub database: String,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, parsed.
+    pub body: Value,
+}
+
+impl TestApi {
+    /// The API on a new database, with the built-in model.
+    pub async fn start() -> Self {
+        Self::with_settings(&[]).await
+    }
+
+    /// The API on a new database, with settings as from the environment.
+    pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
+        let database = postgres::migrated_database().await;
+        let url = postgres::server().url(&database);
+        Self::on(database, &url, settings).await
+    }
+
+    /// The API on a database, which it reaches by `url`.
+    pub async fn on(database: String, url: &str, settings: &[(&str, &str)]) -> Self {
+        let settings: HashMap<_, _> = settings
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let config = ChatConfig::read(|name| settings.get(name).cloned())
+            .await
+            .unwrap();
+        let connected = Database::new(DatabaseConfig::parse(url).unwrap());
+        Self {
+            router: local::server::router(Arc::new(connected), config),
+            database,
+        }
+    }
+
+    /// Sends a request as it is.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).expect("every body is JSON")
+        };
+        Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Sends a request without a body.
+    pub async fn request(&self, method: Method, path: &str) -> Answer {
+        self.send(
+            Request::builder()
+                .method(method)
+                .uri(path)
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+    }
+
+    /// `POST /chat` with a body as it is.
+    pub async fn chat_raw(&self, body: impl Into<Body>) -> Answer {
+        let request = Request::post("/chat")
+            .header("content-type", "application/json")
+            .body(body.into())
+            .unwrap();
+        self.send(request).await
+    }
+
+    /// `POST /chat`.
+    pub async fn chat(&self, body: Value) -> Answer {
+        self.chat_raw(body.to_string()).await
+    }
+
+    /// A session in which the user said these things and the assistant answered.
+    pub async fn session(&self, queries: &[&str]) -> Uuid {
+        let session_id = Uuid::now_v7();
+        for query in queries {
+            let answer = self
+                .chat(json!({ "query": query, "session_id": session_id }))
+                .await;
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        session_id
+    }
+
+    /// A session with this many messages, made in the database; the n-th says `n`, padded with dots
+    /// to a length.
+    pub async fn long_session(&self, messages: usize, length: usize) -> Uuid {
+        let session_id = Uuid::now_v7();
+        self.sql(&format!(
+            "insert into chat_sessions (session_id, message_count)
+             values ('{session_id}', {messages});
+             insert into chat_messages (session_id, seq, message_id, role, content)
+             select '{session_id}', n, gen_random_uuid(),
+                 case when n % 2 = 1 then 'user' else 'assistant' end,
+                 rpad(n::text, greatest({length}, length(n::text)), '.')
+             from generate_series(1, {messages}) n"
+        ))
+        .await;
+        session_id
+    }
+
+    /// `GET /chat/history/{session_id}`, with the query string `page`.
+    pub async fn history(&self, session_id: impl Display, page: &str) -> Answer {
+        self.request(Method::GET, &format!("/chat/history/{session_id}{page}"))
+            .await
+    }
+
+    /// `GET /chat/status?session_id=`.
+    pub async fn status(&self, session_id: impl Display) -> Answer {
+        self.request(
+            Method::GET,
+            &format!("/chat/status?session_id={session_id}"),
+        )
+        .await
+    }
+
+    /// `GET /chat/status`.
+    pub async fn service_status(&self) -> Answer {
+        self.request(Method::GET, "/chat/status").await
+    }
+
+    /// `POST /chat/load-session?session_id=`.
+    pub async fn load(&self, session_id: impl Display) -> Answer {
+        self.request(
+            Method::POST,
+            &format!("/chat/load-session?session_id={session_id}"),
+        )
+        .await
+    }
+
+    /// `POST /chat/load-session?session_id=&at=`.
+    pub async fn fork(&self, session_id: impl Display, at: impl Display) -> Answer {
+        let path = format!("/chat/load-session?session_id={session_id}&at={at}");
+        self.request(Method::POST, &path).await
+    }
+
+    /// `POST /chat/reset?session_id=`.
+    pub async fn reset(&self, session_id: impl Display) -> Answer {
+        self.request(
+            Method::POST,
+            &format!("/chat/reset?session_id={session_id}"),
+        )
+        .await
+    }
+
+    /// Each way to ask the database something, one for each endpoint.
+    pub async fn every_endpoint(&self, session_id: Uuid) -> Vec<(&'static str, Answer)> {
+        vec![
+            ("history", self.history(session_id, "").await),
+            ("status", self.status(session_id).await),
+            ("service status", self.service_status().await),
+            ("load-session", self.load(session_id).await),
+            ("reset", self.reset(session_id).await),
+            (
+                "chat",
+                self.chat(json!({ "query": "Hi", "session_id": session_id }))
+                    .await,
+            ),
+        ]
+    }
+
+    /// Runs statements in the database as its owner.
+    pub async fn sql(&self, statements: &str) {
+        postgres::run(&self.database, statements).await;
+    }
+
+    /// The only value of a query that gives one number.
+    pub async fn number(&self, query: &str) -> i64 {
+        let row = self
+            .connection()
+            .await
+            .client()
+            .query_typed_one(query, &[])
+            .await
+            .unwrap();
+        row.get(0)
+    }
+
+    /// A connection to the database as its owner.
+    pub async fn connection(&self) -> Connection {
+        postgres::connect(&postgres::server().url(&self.database)).await
+    }
+
+    /// Ends all connections to the database, as a failover does.
+    pub async fn cut_connections(&self) {
+        let statement = format!(
+            "select pg_terminate_backend(pid, 5000) from pg_stat_activity
+             where datname = '{}' and pid <> pg_backend_pid()",
+            self.database
+        );
+        postgres::run("postgres", &statement).await;
+    }
+}
+
+impl Answer {
+    /// Asserts a problem document, whole but for its sentence, which it gives back.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let detail = self.body["detail"].as_str().expect("a detail").to_owned();
+        let request_id = self.headers["x-request-id"].to_str().unwrap();
+        let mut expected = json!({
+            "type": "about:blank",
+            "title": self.body["title"],
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "request_id": request_id,
+        });
+        for member in ["session_id", "message_id"] {
+            if let Some(id) = self.body.get(member) {
+                assert!(
+                    status >= 500,
+                    "only a turn that failed names its ids: {}",
+                    self.body
+                );
+                expected[member] = id.clone();
+            }
+        }
+        assert_eq!(self.body, expected);
+        assert!(
+            self.body["title"]
+                .as_str()
+                .is_some_and(|title| !title.is_empty())
+        );
+        for secret in [
+            "postgresql://",
+            "select ",
+            "insert ",
+            "panicked",
+            "SQLSTATE",
+        ] {
+            assert!(
+                !detail.contains(secret),
+                "the detail says too much: {detail}"
+            );
+        }
+        detail
+    }
+
+    /// A UUID in the body.
+    #[track_caller]
+    pub fn id(&self, member: &str) -> Uuid {
+        let text = self.body[member]
+            .as_str()
+            .unwrap_or_else(|| panic!("{}", self.body));
+        text.parse().unwrap()
+    }
+
+    /// What is said in a history, as `(role, content)`.
+    pub fn said(&self) -> Vec<(String, String)> {
+        let text = |message: &Value, member: &str| message[member].as_str().unwrap().to_owned();
+        self.body["history"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|message| (text(message, "role"), text(message, "content")))
+            .collect()
+    }
+}

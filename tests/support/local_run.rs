@@ -1,0 +1,117 @@
+//! `cargo run` as a process of its own.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
+
+/// How long a start, with a database to set up, or a stop may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A running local server; it is killed when dropped.
+pub struct LocalRun {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    /// Where it listens.
+    pub address: String,
+    /// What it printed until it listened.
+    pub printed: Vec<String>,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// Whether the exit code was 0.
+    pub success: bool,
+    /// Standard output.
+    pub printed: String,
+    /// Standard error.
+    pub complained: String,
+}
+
+/// The command with nothing of our own environment that would change it.
+fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local-under-test"));
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("LOCAL_DIR", folder)
+        .env("PORT", "0")
+        .envs(settings.iter().copied())
+        // No .env file above this.
+        .current_dir(std::env::temp_dir())
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn run(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Ended {
+    let output = command(arguments, folder, settings).output();
+    let output = timeout(LIMIT, output).await.expect("it ends").unwrap();
+    Ended {
+        success: output.status.success(),
+        printed: String::from_utf8(output.stdout).unwrap(),
+        complained: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl LocalRun {
+    /// Starts a server with its data in `folder` and waits until it listens.
+    pub async fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let mut child = command(&[], folder, settings)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut printed = Vec::new();
+        let address = timeout(LIMIT, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                printed.push(line.clone());
+                if let Some(address) = line.strip_prefix("listening ") {
+                    return address.to_owned();
+                }
+            }
+            panic!("it ended without listening: {printed:?}");
+        })
+        .await
+        .expect("it listens");
+        Self {
+            child,
+            lines,
+            address,
+            printed,
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end; says whether the exit code was 0.
+    pub async fn ended(mut self) -> bool {
+        // What it still prints must not block it.
+        let rest =
+            tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
+        let status = timeout(LIMIT, self.child.wait())
+            .await
+            .expect("it ends")
+            .unwrap();
+        rest.abort();
+        status.success()
+    }
+
+    /// Stops it as a process manager does.
+    pub async fn stop(self) {
+        self.signal(Signal::TERM);
+        assert!(self.ended().await, "it stops with exit code 0");
+    }
+}

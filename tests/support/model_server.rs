@@ -1,0 +1,148 @@
+//! A real HTTP server that speaks OpenAI's chat protocol, with answers laid out by the test.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+/// What the server does with a request.
+#[derive(Clone)]
+pub enum Reply {
+    /// Answers with a text, and says that it read 12 and wrote 30 tokens.
+    Text(String),
+    /// Calls a function with these arguments.
+    Call(&'static str, Value),
+    /// Answers with a status and a body.
+    Raw(u16, &'static str, String),
+    /// Answers with a text, but only after this time.
+    Late(Duration, String),
+    /// Answers with a text once [`ModelServer::release`] lets it.
+    Held(String),
+}
+
+/// The server; it ends with the test's runtime.
+pub struct ModelServer {
+    /// Where it listens, as `MODEL_BASE_URL` wants it.
+    pub base_url: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    replies: Mutex<VecDeque<Reply>>,
+    requests: Mutex<Vec<(Option<String>, Value)>>,
+    held: Semaphore,
+    asked: Semaphore,
+}
+
+impl ModelServer {
+    /// Starts a server that gives these replies in turn, the last one for ever.
+    pub async fn start(replies: impl Into<VecDeque<Reply>>) -> Self {
+        let shared = Arc::new(Shared {
+            replies: Mutex::new(replies.into()),
+            requests: Mutex::default(),
+            held: Semaphore::new(0),
+            asked: Semaphore::new(0),
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+        let router = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { base_url, shared }
+    }
+
+    /// The settings that make it the model.
+    pub fn settings(&self) -> [(&str, &str); 2] {
+        [("MODEL", "test-model"), ("MODEL_BASE_URL", &self.base_url)]
+    }
+
+    /// The bodies of the requests so far.
+    pub fn requests(&self) -> Vec<Value> {
+        self.shared
+            .requests
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(_, body)| body.clone())
+            .collect()
+    }
+
+    /// The `authorization` header of the first request.
+    pub fn authorization(&self) -> Option<String> {
+        self.shared.requests.lock().unwrap()[0].0.clone()
+    }
+
+    /// Waits until one more request has come in.
+    pub async fn asked(&self) {
+        self.shared.asked.acquire().await.unwrap().forget();
+    }
+
+    /// Lets one held answer go.
+    pub fn release(&self) {
+        self.shared.held.add_permits(1);
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    assert_eq!(request.uri().path(), "/v1/chat/completions");
+    let authorization = request.headers().get("authorization");
+    let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
+    let body = axum::body::to_bytes(request.into_body(), usize::MAX)
+        .await
+        .unwrap();
+    let body = serde_json::from_slice(&body).unwrap();
+    shared.requests.lock().unwrap().push((authorization, body));
+    shared.asked.add_permits(1);
+
+    let reply = {
+        let mut replies = shared.replies.lock().unwrap();
+        if replies.len() > 1 {
+            replies.pop_front().unwrap()
+        } else {
+            replies[0].clone()
+        }
+    };
+    match reply {
+        Reply::Text(text) => completion(json!({ "role": "assistant", "content": text }), "stop"),
+        Reply::Late(wait, text) => {
+            tokio::time::sleep(wait).await;
+            completion(json!({ "role": "assistant", "content": text }), "stop")
+        }
+        Reply::Held(text) => {
+            shared.held.acquire().await.unwrap().forget();
+            completion(json!({ "role": "assistant", "content": text }), "stop")
+        }
+        Reply::Call(name, arguments) => {
+            let call = json!({
+                "id": "call_1",
+                "type": "function",
+                "function": { "name": name, "arguments": arguments.to_string() },
+            });
+            let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
+            completion(message, "tool_calls")
+        }
+        Reply::Raw(status, content_type, body) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            (status, [("content-type", content_type)], body).into_response()
+        }
+    }
+}
+
+fn completion(message: Value, finish_reason: &str) -> Response {
+    let body = json!({
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "test-model-2026",
+        "choices": [{ "index": 0, "message": message, "finish_reason": finish_reason }],
+        "usage": { "prompt_tokens": 12, "completion_tokens": 30, "total_tokens": 42 },
+    });
+    ([("content-type", "application/json")], body.to_string()).into_response()
+}

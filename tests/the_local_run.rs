@@ -1,0 +1,306 @@
+//! `cargo run`: starting, stopping, and a sentence that says what to do when it cannot.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, test_kill_process};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::local_run::{LocalRun, run};
+use crate::support::model_server::{ModelServer, Reply};
+use crate::support::postgres;
+
+/// The process of the server that keeps its data in `folder`.
+fn postmaster(folder: &Path) -> Pid {
+    let text = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+    Pid::from_raw(text.lines().next().unwrap().parse().unwrap()).unwrap()
+}
+
+async fn chat(address: &str, body: &Value) -> (u16, Value) {
+    let request = reqwest::Client::new()
+        .post(format!("{address}/chat"))
+        .json(body);
+    let response = request.send().await.unwrap();
+    (response.status().as_u16(), response.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn it_says_what_it_did_and_leaves_nothing_running() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalRun::start(folder.path(), &[]).await;
+        let printed = local.printed.join("\n");
+        for expected in [
+            "Daissy ",
+            "PostgreSQL ",
+            "schema ",
+            "V1__",
+            "built-in",
+            "http://127.0.0.1:",
+        ] {
+            assert!(printed.contains(expected), "{expected}: {printed}");
+        }
+        let postmaster = postmaster(folder.path());
+
+        local.signal(signal);
+
+        assert!(local.ended().await, "exit code 0");
+        assert!(
+            test_kill_process(postmaster).is_err(),
+            "PostgreSQL has ended, too"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_request_under_way_is_answered_before_it_stops() {
+    let model = ModelServer::start([Reply::Late(Duration::from_secs(2), "done".into())]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &model.settings()).await;
+    let address = local.address.clone();
+    let turn = tokio::spawn(async move { chat(&address, &json!({ "query": "Hi" })).await });
+    model.asked().await;
+
+    local.stop().await;
+
+    let (status, body) = turn.await.unwrap();
+    assert_eq!((status, &body["response"]), (200, &json!("done")));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_does_not_end_the_turn() {
+    let model = ModelServer::start([Reply::Held("kept".into())]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &model.settings()).await;
+    let (address, session_id) = (local.address.clone(), Uuid::now_v7());
+    let body = json!({ "query": "Hi", "session_id": session_id });
+    let turn = tokio::spawn(async move { chat(&address, &body).await });
+    model.asked().await;
+    turn.abort();
+    model.release();
+
+    let history = format!("{}/chat/history/{session_id}", local.address);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let body: Value = reqwest::get(&history).await.unwrap().json().await.unwrap();
+        if body["message_count"] == 2 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{body}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn killed_it_takes_the_server_along_and_starts_again_with_everything_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &[]).await;
+    let (_, turn) = chat(&local.address, &json!({ "query": "Remember me" })).await;
+    let postmaster = postmaster(folder.path());
+    local.signal(Signal::KILL);
+    assert!(!local.ended().await);
+
+    let local = LocalRun::start(folder.path(), &[]).await;
+
+    assert!(
+        test_kill_process(postmaster).is_err(),
+        "the old server has ended"
+    );
+    let body = json!({ "query": "Do you?", "session_id": turn["session_id"] });
+    let (status, body) = chat(&local.address, &body).await;
+    assert_eq!((status, &body["conversation_length"]), (200, &json!(4)));
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_is_an_unavailable_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &[]).await;
+    chat(&local.address, &json!({ "query": "Hi" })).await;
+    let postmaster = postmaster(folder.path());
+    rustix::process::kill_process(postmaster, Signal::QUIT).unwrap();
+    while test_kill_process(postmaster).is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    let (status, body) = chat(&local.address, &json!({ "query": "Hi" })).await;
+
+    assert_eq!(
+        (status, &body["code"]),
+        (503, &json!("database_unavailable"))
+    );
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_instance_and_a_taken_port_are_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &[]).await;
+
+    let second = run(&[], folder.path(), &[]).await;
+    assert!(!second.success);
+    for expected in ["another instance", "LOCAL_DIR"] {
+        assert!(second.complained.contains(expected), "{second:?}");
+    }
+
+    let port = local.address.rsplit(':').next().unwrap().to_owned();
+    let other = tempfile::tempdir().unwrap();
+    let taken = run(&[], other.path(), &[("PORT", &port)]).await;
+    assert!(!taken.success);
+    for expected in [port.as_str(), "set PORT"] {
+        assert!(taken.complained.contains(expected), "{taken:?}");
+    }
+    assert!(
+        !other.path().join("data").exists(),
+        "no database is set up for nothing"
+    );
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn settings_that_cannot_be_used_are_told_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let unreachable = "postgresql://u:hunter2@127.0.0.1:1/d";
+    let cases: [(&str, &str, &[&str]); 10] = [
+        ("DATABASE_URL", unreachable, &["refused", "d on 127.0.0.1"]),
+        (
+            "DATABASE_URL",
+            "mysql://u:hunter2@h/d",
+            &["DATABASE_URL", "postgresql://"],
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://u:hunter2@h/d?sslmode=hunter2",
+            &["sslmode"],
+        ),
+        (
+            "POSTGRES_BIN_DIR",
+            "/nowhere",
+            &["POSTGRES_BIN_DIR", "/nowhere"],
+        ),
+        ("PORT", "http", &["PORT"]),
+        ("PORT", "99999", &["PORT"]),
+        ("HOST", "203.0.113.1", &["HOST"]),
+        ("MODEL", "gpt-4o", &["OPENAI_API_KEY"]),
+        ("MODEL_BASE_URL", "http://localhost:1", &["MODEL"]),
+        ("LOCAL_DIR", "/proc/daissy", &["/proc/daissy"]),
+    ];
+    for (name, value, expected) in cases {
+        let ended = run(&[], folder.path(), &[(name, value)]).await;
+        assert!(!ended.success, "{name}={value}");
+        assert!(ended.complained.starts_with("error: "), "{ended:?}");
+        for expected in expected {
+            assert!(
+                ended.complained.contains(expected),
+                "{name}={value}: {ended:?}"
+            );
+        }
+        assert!(!ended.complained.contains("hunter2"), "{ended:?}");
+        assert!(!ended.complained.contains("panicked"), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_command_shows_the_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let ended = run(&["serve"], folder.path(), &[]).await;
+    assert!(
+        !ended.success && ended.complained.contains("usage"),
+        "{ended:?}"
+    );
+    let ended = run(&["help"], folder.path(), &[]).await;
+    assert!(
+        ended.success && ended.printed.contains("migrate"),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn migrate_and_check_work_on_a_given_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = postgres::empty_database().await;
+    let url = postgres::server().url(&database);
+    let settings = [("DATABASE_URL", url.as_str())];
+
+    let pending = run(&["check"], folder.path(), &settings).await;
+    assert!(!pending.success);
+    assert!(
+        pending
+            .printed
+            .contains("pending: V1__sessions_and_messages"),
+        "{pending:?}"
+    );
+    assert!(
+        pending.complained.contains("cargo run -- migrate"),
+        "{pending:?}"
+    );
+
+    let migrated = run(&["migrate"], folder.path(), &settings).await;
+    assert!(
+        migrated.success && migrated.printed.contains("applied V1__"),
+        "{migrated:?}"
+    );
+    let again = run(&["migrate"], folder.path(), &settings).await;
+    assert!(
+        again.success && again.printed.contains("up to date"),
+        "{again:?}"
+    );
+
+    let checked = run(&["check"], folder.path(), &settings).await;
+    assert!(checked.success, "{checked:?}");
+    for expected in [
+        database.as_str(),
+        "PostgreSQL ",
+        "connected as daissy",
+        "TLS       off",
+        "up to date",
+        "rights    complete",
+    ] {
+        assert!(
+            checked.printed.contains(expected),
+            "{expected}: {checked:?}"
+        );
+    }
+    assert!(
+        std::fs::read_dir(folder.path()).unwrap().next().is_none(),
+        "no server was set up"
+    );
+
+    let role = format!("role_{}", Uuid::new_v4().simple());
+    postgres::run(
+        &database,
+        &format!(
+            "create role {role} login password 'p';
+             grant select on all tables in schema public to {role}"
+        ),
+    )
+    .await;
+    let (_, address) = url.split_once('@').unwrap();
+    let lacking = format!("postgresql://{role}:p@{address}");
+    let lacking = run(&["check"], folder.path(), &[("DATABASE_URL", &lacking)]).await;
+    assert!(!lacking.success);
+    for expected in [
+        "INSERT on chat_messages",
+        "UPDATE on chat_sessions",
+        "INSERT on chat_sessions",
+    ] {
+        assert!(lacking.printed.contains(expected), "{lacking:?}");
+    }
+}
+
+#[tokio::test]
+async fn migrate_and_check_work_on_the_database_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let migrated = run(&["migrate"], folder.path(), &[]).await;
+    assert!(
+        migrated.success && migrated.printed.contains("applied V1__"),
+        "{migrated:?}"
+    );
+    let checked = run(&["check"], folder.path(), &[]).await;
+    assert!(
+        checked.success && checked.printed.contains("rights    complete"),
+        "{checked:?}"
+    );
+}
