@@ -46,7 +46,8 @@ pub fn main() -> ExitCode {
         eprintln!("error: the .env file cannot be read; mend the line it stops at");
         return ExitCode::FAILURE;
     }
-    shared::logging::init_plain("warn");
+    // A download that is tried again says so itself in the end.
+    shared::logging::init_plain("warn,reqwest_retry=error");
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -19,7 +19,7 @@ use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 pub use config::{ChatConfig, ChatConfigError};
-pub use model::Model;
+pub use model::{Model, ModelFailure};
 
 /// The longest `query`, in characters.
 const MAX_QUERY_CHARACTERS: usize = 32_000;
