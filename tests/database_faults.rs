@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::support::TestApi;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
-use crate::support::proxy::Proxy;
+use crate::support::proxy::{Fault, Proxy};
 
 /// The longest a request may take when the database does not answer: one operation's limit, twice
 /// for a turn, and some room for a busy machine.
@@ -106,7 +106,7 @@ async fn a_connection_that_answers_nothing_is_given_up_in_time() {
     )
     .await;
     let session_id = api.session(&["Hi"]).await;
-    proxy.stall();
+    proxy.fail_after(0, Fault::Stall);
     let started = Instant::now();
 
     let answer = api

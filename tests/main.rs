@@ -7,6 +7,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod chat;
+mod concurrency;
 mod cors_and_routes;
 mod database_faults;
 mod event_sources;
@@ -19,5 +20,9 @@ mod reset;
 mod round_trips;
 mod seed_examples;
 mod status;
+mod sudden_death;
 mod support;
 mod the_local_run;
+mod truth;
+mod verify;
+mod wire_faults;

@@ -1,7 +1,7 @@
 //! The whole API behind one port: the same handlers as the Lambda functions, with a PostgreSQL of
 //! its own unless `DATABASE_URL` names another.
 //!
-//! `cargo run` serves; `cargo run -- migrate` and `cargo run -- check` do what they say and end.
+//! `cargo run` serves; the commands `migrate`, `check` and `verify` do what they say and end.
 
 // What it prints is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -11,6 +11,7 @@ mod database;
 pub mod postgres;
 mod progress;
 pub mod server;
+pub mod verify;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   (none)    serve the API on http://127.0.0.1:8000
   migrate   bring the schema of the database up to date
   check     test the connection: server, TLS, schema, rights
+  verify    check every session: order, counters, answers, leases
   help      show this
 
 Settings come from the environment or a .env file; .env.example explains each.";
@@ -55,6 +57,7 @@ pub fn main() -> ExitCode {
         [] => run(server::serve()),
         ["migrate"] => run(migrate()),
         ["check"] => run(check::check()),
+        ["verify"] => run(verify::verify()),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

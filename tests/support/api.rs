@@ -216,6 +216,13 @@ impl TestApi {
         postgres::connect(&postgres::server().url(&self.database)).await
     }
 
+    /// Asserts that every session in the database is whole.
+    pub async fn verify(&self) {
+        let url = postgres::server().url(&self.database);
+        let violations = local::verify::violations(&DatabaseConfig::parse(&url).unwrap()).await;
+        assert_eq!(violations.unwrap(), []);
+    }
+
     /// Ends all connections to the database, as a failover does.
     pub async fn cut_connections(&self) {
         let statement = format!(

@@ -1,6 +1,7 @@
 //! A real HTTP server that speaks OpenAI's chat protocol, with answers laid out by the test.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub enum Reply {
     Late(Duration, String),
     /// Answers with a text once [`ModelServer::release`] lets it.
     Held(String),
+    /// Answers with `answer to ` and the question; with status 500 while [`ModelServer::fail`] says.
+    Echo,
 }
 
 /// The server; it ends with the test's runtime.
@@ -38,6 +41,7 @@ struct Shared {
     requests: Mutex<Vec<(Option<String>, Value)>>,
     held: Semaphore,
     asked: Semaphore,
+    failing: AtomicBool,
 }
 
 impl ModelServer {
@@ -48,6 +52,7 @@ impl ModelServer {
             requests: Mutex::default(),
             held: Semaphore::new(0),
             asked: Semaphore::new(0),
+            failing: AtomicBool::new(false),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
@@ -84,6 +89,11 @@ impl ModelServer {
         self.shared.asked.acquire().await.unwrap().forget();
     }
 
+    /// Makes the replies of [`Reply::Echo`] fail, or not any more.
+    pub fn fail(&self, failing: bool) {
+        self.shared.failing.store(failing, Ordering::SeqCst);
+    }
+
     /// Lets one held answer go.
     pub fn release(&self) {
         self.shared.held.add_permits(1);
@@ -97,7 +107,8 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body = axum::body::to_bytes(request.into_body(), usize::MAX)
         .await
         .unwrap();
-    let body = serde_json::from_slice(&body).unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    let question = body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
     shared.requests.lock().unwrap().push((authorization, body));
     shared.asked.add_permits(1);
 
@@ -111,6 +122,13 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     match reply {
         Reply::Text(text) => completion(json!({ "role": "assistant", "content": text }), "stop"),
+        Reply::Echo if shared.failing.load(Ordering::SeqCst) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+        Reply::Echo => {
+            let text = format!("answer to {}", question.as_str().unwrap_or_default());
+            completion(json!({ "role": "assistant", "content": text }), "stop")
+        }
         Reply::Late(wait, text) => {
             tokio::time::sleep(wait).await;
             completion(json!({ "role": "assistant", "content": text }), "stop")

@@ -1,16 +1,29 @@
-//! A proxy before the server that reads the wire protocol, counts round trips, and cuts or stalls.
+//! A proxy before the server that reads the wire protocol: it counts round trips, and fails the
+//! connection at a chosen message.
 //!
 //! Protocol: PostgreSQL documentation, chapter "Frontend/Backend Protocol". The server ends each
 //! answer to a client that waits with ReadyForQuery, so those count the round trips.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// ReadyForQuery.
 const READY_FOR_QUERY: u8 = b'Z';
+
+/// What befalls a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is closed before the message is passed on.
+    Cut,
+    /// Half of the message is passed on, then it is closed.
+    Truncate,
+    /// It stays open and passes on nothing more, until the client gives up.
+    Stall,
+}
 
 /// A proxy on a port of its own; it ends with the test's runtime.
 pub struct Proxy {
@@ -22,8 +35,15 @@ pub struct Proxy {
 struct State {
     round_trips: AtomicUsize,
     connections: AtomicUsize,
-    cut_before_answer: AtomicBool,
-    stalled_below: AtomicUsize,
+    armed: Mutex<Option<Armed>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Armed {
+    /// At the message after this many more, in either direction.
+    At(usize, Fault),
+    /// When the server has executed a statement, before its answer is passed on.
+    BeforeAnswer,
 }
 
 impl Proxy {
@@ -35,9 +55,9 @@ impl Proxy {
         let accepting = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let number = accepting.connections.fetch_add(1, Ordering::SeqCst);
+                accepting.connections.fetch_add(1, Ordering::SeqCst);
                 let state = Arc::clone(&accepting);
-                tokio::spawn(async move { pass(client, server_port, number, &state).await });
+                tokio::spawn(async move { pass(client, server_port, &state).await });
             }
         });
         Self { port, state }
@@ -62,52 +82,109 @@ impl Proxy {
 
     /// Lets the server execute the next statement, and cuts before its answer comes back.
     pub fn cut_before_next_answer(&self) {
-        self.state.cut_before_answer.store(true, Ordering::SeqCst);
+        *self.state.armed.lock().unwrap() = Some(Armed::BeforeAnswer);
     }
 
-    /// Keeps the connections that are open now, but passes on nothing more from their server.
-    pub fn stall(&self) {
-        self.state
-            .stalled_below
-            .store(self.connections(), Ordering::SeqCst);
+    /// Lets this many more messages pass in either direction, and fails the connection of the next.
+    pub fn fail_after(&self, messages: usize, fault: Fault) {
+        *self.state.armed.lock().unwrap() = Some(Armed::At(messages, fault));
+    }
+
+    /// Takes the fault back; says whether it had not happened yet.
+    pub fn disarm(&self) -> bool {
+        self.state.armed.lock().unwrap().take().is_some()
     }
 }
 
-async fn pass(client: TcpStream, server_port: u16, number: usize, state: &State) -> Option<()> {
+impl State {
+    /// What befalls the connection at the next message.
+    fn fault_here(&self) -> Option<Fault> {
+        let mut armed = self.armed.lock().unwrap();
+        match *armed {
+            Some(Armed::At(0, fault)) => {
+                *armed = None;
+                Some(fault)
+            }
+            Some(Armed::At(messages, fault)) => {
+                *armed = Some(Armed::At(messages - 1, fault));
+                None
+            }
+            Some(Armed::BeforeAnswer) | None => None,
+        }
+    }
+
+    fn take_before_answer(&self) -> bool {
+        let mut armed = self.armed.lock().unwrap();
+        let here = matches!(*armed, Some(Armed::BeforeAnswer));
+        if here {
+            *armed = None;
+        }
+        here
+    }
+}
+
+/// Passes messages until one side ends or a fault ends both.
+async fn pass(client: TcpStream, server_port: u16, state: &State) -> Option<()> {
     let server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let upward = tokio::spawn(async move {
-        let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
-    });
+    tokio::select! {
+        ended = upward(&mut from_client, &mut to_server, state) => ended,
+        ended = downward(&mut from_server, &mut to_client, state) => ended,
+    }
+}
 
+async fn upward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) -> Option<()> {
+    // The first message has no type.
+    let startup = read_body(from, Vec::new()).await?;
+    to.write_all(&startup).await.ok()?;
     loop {
-        let mut header = [0; 5];
-        from_server.read_exact(&mut header).await.ok()?;
-        let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
-        let mut body = vec![0; usize::try_from(length).ok()? - 4];
-        from_server.read_exact(&mut body).await.ok()?;
+        let message = read(from).await?;
+        match state.fault_here() {
+            None => to.write_all(&message).await.ok()?,
+            Some(Fault::Cut) => return None,
+            Some(Fault::Truncate) => return to.write_all(&message[..message.len() / 2]).await.ok(),
+            Some(Fault::Stall) => while read(from).await.is_some() {},
+        }
+    }
+}
 
-        if state.cut_before_answer.swap(false, Ordering::SeqCst) {
-            // Whatever the server still has to say about the statement comes with this.
-            while header[0] != READY_FOR_QUERY {
-                from_server.read_exact(&mut header).await.ok()?;
-                let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
-                let mut rest = vec![0; usize::try_from(length).ok()? - 4];
-                from_server.read_exact(&mut rest).await.ok()?;
+async fn downward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) -> Option<()> {
+    loop {
+        let mut message = read(from).await?;
+        if state.take_before_answer() {
+            while message[0] != READY_FOR_QUERY {
+                message = read(from).await?;
             }
-            upward.abort();
             return None;
         }
-        if number < state.stalled_below.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
+        match state.fault_here() {
+            None => {}
+            Some(Fault::Cut) => return None,
+            Some(Fault::Truncate) => return to.write_all(&message[..message.len() / 2]).await.ok(),
+            Some(Fault::Stall) => std::future::pending().await,
         }
-        if header[0] == READY_FOR_QUERY {
+        if message[0] == READY_FOR_QUERY {
             state.round_trips.fetch_add(1, Ordering::SeqCst);
         }
-        to_client.write_all(&header).await.ok()?;
-        to_client.write_all(&body).await.ok()?;
+        to.write_all(&message).await.ok()?;
     }
+}
+
+/// Reads a message with its type.
+async fn read(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+    let kind = from.read_u8().await.ok()?;
+    read_body(from, vec![kind]).await
+}
+
+/// Reads a message's length, which counts itself, and the rest.
+async fn read_body(from: &mut OwnedReadHalf, mut message: Vec<u8>) -> Option<Vec<u8>> {
+    let length = from.read_u32().await.ok()?;
+    let start = message.len();
+    message.extend_from_slice(&length.to_be_bytes());
+    message.resize(start + usize::try_from(length).ok()?, 0);
+    from.read_exact(&mut message[start + 4..]).await.ok()?;
+    Some(message)
 }

@@ -1,0 +1,108 @@
+-- What must hold in every database of Daissy. Gives a row for each violation, and none if all is well.
+-- It only reads, in one snapshot, so it may run on a live database:
+--
+--     psql "$DATABASE_URL" -f local/src/invariants.sql
+--
+-- The same statement is behind `cargo run -- verify`.
+with
+counted as (
+    select
+        session_id,
+        count(*) as message_count,
+        count(*) filter (where role = 'user') as user_messages,
+        count(*) filter (where role = 'assistant') as assistant_messages,
+        count(distinct seq) as places,
+        min(seq) as first_seq,
+        max(seq) as last_seq,
+        coalesce(sum(jsonb_array_length(audio_files)) filter (
+            where role = 'assistant' and jsonb_typeof(audio_files) = 'array'
+        ), 0) as audio_files_provided,
+        coalesce(sum(input_tokens), 0) as input_tokens,
+        coalesce(sum(output_tokens), 0) as output_tokens,
+        min(timestamp) as first_message_time,
+        max(timestamp) as last_message_time
+    from chat_messages
+    group by session_id
+),
+violations as (
+    select
+        session_id,
+        'order' as invariant,
+        format(
+            '%s messages on %s places from %s to %s',
+            message_count, places, first_seq, last_seq
+        ) as detail
+    from counted
+    where places <> message_count
+       or first_seq <> 1
+       or last_seq <> message_count
+
+    union all
+    select
+        s.session_id,
+        'counters',
+        format(
+            'kept: %s; counted: %s',
+            row(s.message_count, s.user_messages, s.assistant_messages, s.audio_files_provided,
+                s.input_tokens, s.output_tokens, s.first_message_time, s.last_message_time),
+            row(c.message_count, c.user_messages, c.assistant_messages, c.audio_files_provided,
+                c.input_tokens, c.output_tokens, c.first_message_time, c.last_message_time)
+        )
+    from chat_sessions s
+    left join counted c using (session_id)
+    where s.message_count <> coalesce(c.message_count, 0)
+       or s.user_messages <> coalesce(c.user_messages, 0)
+       or s.assistant_messages <> coalesce(c.assistant_messages, 0)
+       or s.audio_files_provided <> coalesce(c.audio_files_provided, 0)
+       or s.input_tokens <> coalesce(c.input_tokens, 0)
+       or s.output_tokens <> coalesce(c.output_tokens, 0)
+       or s.first_message_time is distinct from c.first_message_time
+       or s.last_message_time is distinct from c.last_message_time
+
+    union all
+    select answer.session_id, 'answers', format('message %s answers nothing', answer.seq)
+    from chat_messages answer
+    left join chat_messages question
+        on question.session_id = answer.session_id
+        and question.seq = answer.reply_to_seq
+    where answer.role = 'assistant'
+      -- Answers of the time before turns were recorded have no model, and may answer nothing.
+      and (answer.model is not null or answer.reply_to_seq is not null)
+      and (question.role is distinct from 'user' or question.seq >= answer.seq)
+
+    union all
+    select session_id, 'answers', format('message %s is answered %s times', reply_to_seq, count(*))
+    from chat_messages
+    where reply_to_seq is not null
+    group by session_id, reply_to_seq
+    having count(*) > 1
+
+    union all
+    select session_id, 'times', format('message %s is earlier than the one before', seq)
+    from (
+        select
+            session_id, seq, timestamp,
+            lag(timestamp) over (partition by session_id order by seq) as before
+        from chat_messages
+    ) timed
+    where timestamp < before
+
+    union all
+    select session_id, 'lease', format('a turn holds it until %s', lease_until)
+    from chat_sessions
+    -- No turn may take longer: 900 s for the model at most, and the time to begin and finish.
+    where lease_until > clock_timestamp() + interval '910 seconds'
+       or (lease_id is null) <> (lease_until is null)
+
+    union all
+    select copy.session_id, 'copies', 'the message it was copied at is not there'
+    from chat_sessions copy
+    left join chat_messages point
+        on point.session_id = copy.forked_from_session_id
+        and point.message_id = copy.forked_from_message_id
+    where copy.forked_from_session_id is not null
+      and (point.seq is null or copy.message_count < point.seq)
+)
+select session_id, invariant, detail
+from violations
+order by session_id, invariant, detail

@@ -1,0 +1,103 @@
+//! `cargo run -- verify`: each invariant is seen to be broken, and the session named.
+
+use serde_json::json;
+
+use crate::support::local_run::run;
+use crate::support::{TestApi, postgres};
+
+#[tokio::test]
+async fn every_violation_names_its_session() {
+    let breaks = [
+        ("order", "update chat_messages set seq = 7 where seq = 4"),
+        ("order", "update chat_messages set seq = seq + 10"),
+        ("counters", "update chat_sessions set message_count = 5"),
+        ("counters", "update chat_sessions set user_messages = 3"),
+        (
+            "counters",
+            "update chat_sessions set assistant_messages = 1",
+        ),
+        (
+            "counters",
+            "update chat_sessions set audio_files_provided = 0",
+        ),
+        (
+            "counters",
+            "update chat_sessions set input_tokens = input_tokens + 1",
+        ),
+        ("counters", "update chat_sessions set output_tokens = 0"),
+        (
+            "counters",
+            "update chat_sessions set last_message_time = now() + interval '1 day'",
+        ),
+        ("counters", "delete from chat_messages where seq = 4"),
+        (
+            "answers",
+            "update chat_messages set reply_to_seq = null where seq = 4",
+        ),
+        (
+            "answers",
+            "alter table chat_messages drop constraint chat_messages_session_id_reply_to_seq_key;
+             update chat_messages set reply_to_seq = 1 where seq = 4",
+        ),
+        (
+            "times",
+            "update chat_messages set timestamp = timestamp - interval '1 day' where seq = 3",
+        ),
+        (
+            "lease",
+            "update chat_sessions
+             set lease_id = gen_random_uuid(), lease_until = now() + interval '1 day'",
+        ),
+        (
+            "copies",
+            "update chat_sessions
+             set forked_from_session_id = session_id, forked_from_message_id = gen_random_uuid()",
+        ),
+    ];
+    for (invariant, statement) in breaks {
+        let api = TestApi::start().await;
+        let session_id = api.session(&["Hi", "An audio about sleep"]).await;
+        api.verify().await;
+
+        api.sql(statement).await;
+
+        let url = postgres::server().url(&api.database);
+        let config = shared::database::DatabaseConfig::parse(&url).unwrap();
+        let violations = local::verify::violations(&config).await.unwrap();
+        let found = violations.iter().any(|violation| {
+            violation.session_id == session_id && violation.invariant == invariant
+        });
+        assert!(found, "{statement}: {violations:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_command_says_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let turn = api
+        .chat(json!({ "query": "audio", "session_id": session_id }))
+        .await;
+    api.fork(session_id, turn.id("message_id")).await;
+    api.reset(session_id).await;
+    let url = postgres::server().url(&api.database);
+    let settings = [("DATABASE_URL", url.as_str())];
+
+    let whole = run(&["verify"], folder.path(), &settings).await;
+    assert!(
+        whole.success && whole.printed.contains("every session is whole"),
+        "{whole:?}"
+    );
+
+    api.sql("update chat_sessions set message_count = 9 where message_count > 0")
+        .await;
+    let broken = run(&["verify"], folder.path(), &settings).await;
+    assert!(!broken.success);
+    assert!(
+        broken.printed.contains(&session_id.to_string()),
+        "{broken:?}"
+    );
+    assert!(broken.printed.contains("counters"), "{broken:?}");
+    assert!(broken.complained.contains("2 violations"), "{broken:?}");
+}
