@@ -1,1 +1,617 @@
-//! x
+//! Random sequences of everything that can be done, on the real API, compared with a model of the
+//! contract that fits on a page: repetitions, turns at once, failing models, functions that die in the
+//! middle, connections that are cut.
+//!
+//! A failure prints the shortest sequence that shows it. A longer run:
+//! `PROPTEST_CASES=1000 cargo test --workspace truth`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestError, TestRunner};
+use serde_json::{Value, json};
+use shared::database::{Database, DatabaseConfig};
+use shared::request::Caller;
+use shared::turns::{self, Begun, Lease, Question};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::support::model_server::{ModelServer, Reply};
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::{TestApi, postgres};
+
+/// How many sequences a usual run tries.
+const CASES: u32 = 30;
+
+/// What a message says; few, so that they repeat.
+const QUERIES: [&str; 3] = ["one", "two", "three"];
+
+/// How many session ids and message ids a client has chosen beforehand.
+const CHOSEN_SESSIONS: usize = 3;
+const CHOSEN_MESSAGES: usize = 5;
+
+/// A message of a client: which session, which id, which query. Indices wrap around what there is.
+#[derive(Debug, Clone, Copy)]
+struct Say {
+    session: usize,
+    message: usize,
+    query: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Chat {
+        say: Say,
+        model_fails: bool,
+    },
+    ChatWithoutIds {
+        query: usize,
+    },
+    TogetherInOneSession {
+        session: usize,
+        said: Vec<(usize, usize)>,
+    },
+    DieInTheMiddle(Say),
+    LeasesEnd,
+    History {
+        session: usize,
+    },
+    Status {
+        session: usize,
+    },
+    Load {
+        session: usize,
+    },
+    Fork {
+        session: usize,
+        at: usize,
+    },
+    Reset {
+        session: usize,
+    },
+    ResetNothing,
+    CutConnections,
+}
+
+/// An operation, and perhaps a connection that fails after so many messages on the way.
+#[derive(Debug, Clone)]
+struct Step {
+    op: Op,
+    fault: Option<(usize, bool)>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let session = || 0..8_usize;
+    let say = || {
+        (session(), 0..CHOSEN_MESSAGES, 0..QUERIES.len()).prop_map(|(session, message, query)| {
+            Say {
+                session,
+                message,
+                query,
+            }
+        })
+    };
+    let said = proptest::collection::vec((0..CHOSEN_MESSAGES, 0..QUERIES.len()), 2..5);
+    let op = prop_oneof![
+        8 => (say(), any::<bool>()).prop_map(|(say, model_fails)| Op::Chat { say, model_fails }),
+        2 => (0..QUERIES.len()).prop_map(|query| Op::ChatWithoutIds { query }),
+        3 => (session(), said)
+            .prop_map(|(session, said)| Op::TogetherInOneSession { session, said }),
+        2 => say().prop_map(Op::DieInTheMiddle),
+        2 => Just(Op::LeasesEnd),
+        1 => session().prop_map(|session| Op::History { session }),
+        1 => session().prop_map(|session| Op::Status { session }),
+        3 => session().prop_map(|session| Op::Load { session }),
+        3 => (session(), 0..9_usize).prop_map(|(session, at)| Op::Fork { session, at }),
+        2 => session().prop_map(|session| Op::Reset { session }),
+        1 => Just(Op::ResetNothing),
+        1 => Just(Op::CutConnections),
+    ];
+    let fault = prop_oneof![2 => Just(None), 1 => (0..24_usize, any::<bool>()).prop_map(Some)];
+    (op, fault).prop_map(|(op, fault)| Step { op, fault })
+}
+
+/// The contract in memory.
+#[derive(Debug, Default)]
+struct Truth {
+    sessions: BTreeMap<Uuid, Session>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Session {
+    messages: Vec<Message>,
+    is_closed: bool,
+    is_leased: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    id: Uuid,
+    /// The place of the question, for an answer.
+    answers: Option<usize>,
+    content: String,
+}
+
+/// What a turn should come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// The model is asked; the answer stands at this place.
+    Asked(usize),
+    /// The answer at this place comes back.
+    Replayed(usize),
+    Refused(&'static str),
+}
+
+impl Truth {
+    fn outcome(&self, session_id: Uuid, message_id: Uuid, query: &str) -> Outcome {
+        let empty = Session::default();
+        let session = self.sessions.get(&session_id).unwrap_or(&empty);
+        let known = self.sessions.iter().find_map(|(id, session)| {
+            let place = session
+                .messages
+                .iter()
+                .position(|message| message.id == message_id)?;
+            Some((*id, place, &session.messages[place]))
+        });
+        let place = match known {
+            Some((id, place, message)) => {
+                let is_same =
+                    id == session_id && message.answers.is_none() && message.content == query;
+                if !is_same {
+                    return Outcome::Refused("message_id_reused");
+                }
+                let answer = session
+                    .messages
+                    .iter()
+                    .position(|one| one.answers == Some(place));
+                if let Some(answer) = answer {
+                    return Outcome::Replayed(answer);
+                }
+                session.messages.len()
+            }
+            None => session.messages.len() + 1,
+        };
+        match session {
+            Session {
+                is_closed: true, ..
+            } => Outcome::Refused("session_inactive"),
+            Session {
+                is_leased: true, ..
+            } => Outcome::Refused("session_busy"),
+            _ => Outcome::Asked(place),
+        }
+    }
+
+    /// Stores a question, if it is new; gives its place.
+    fn ask(&mut self, session_id: Uuid, message_id: Uuid, query: &str) -> usize {
+        let messages = &mut self.sessions.entry(session_id).or_default().messages;
+        messages
+            .iter()
+            .position(|message| message.id == message_id)
+            .unwrap_or_else(|| {
+                messages.push(Message {
+                    id: message_id,
+                    answers: None,
+                    content: query.into(),
+                });
+                messages.len() - 1
+            })
+    }
+
+    fn answer(&mut self, session_id: Uuid, question: usize, response_id: Uuid) {
+        let messages = &mut self.sessions.get_mut(&session_id).unwrap().messages;
+        let content = format!("answer to {}", messages[question].content);
+        messages.push(Message {
+            id: response_id,
+            answers: Some(question),
+            content,
+        });
+    }
+}
+
+/// The API, the truth, and the ids that are in play.
+struct World {
+    api: TestApi,
+    proxy: Proxy,
+    model: ModelServer,
+    /// For functions that die: it has a connection of its own.
+    database: Database,
+    truth: Truth,
+    sessions: Vec<Uuid>,
+    messages: Vec<Uuid>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let name = postgres::migrated_database().await;
+        let server = postgres::server();
+        let url = server.url(&name);
+        let proxy = Proxy::start(server.port()).await;
+        let model = ModelServer::start([Reply::Echo]).await;
+        let api = TestApi::on(name, &proxy.through(&url), &model.settings()).await;
+        let database = Database::new(DatabaseConfig::parse(&url).unwrap());
+        let ids = |count| (0..count).map(|_| Uuid::now_v7()).collect();
+        let (sessions, messages) = (ids(CHOSEN_SESSIONS), ids(CHOSEN_MESSAGES));
+        Self {
+            api,
+            proxy,
+            model,
+            database,
+            truth: Truth::default(),
+            sessions,
+            messages,
+        }
+    }
+
+    fn session(&self, index: usize) -> Uuid {
+        self.sessions[index % self.sessions.len()]
+    }
+
+    fn body(&self, say: Say) -> (Uuid, Uuid, &'static str, Value) {
+        let (session_id, message_id) = (self.session(say.session), self.messages[say.message]);
+        let query = QUERIES[say.query];
+        let body = json!({ "query": query, "session_id": session_id, "message_id": message_id });
+        (session_id, message_id, query, body)
+    }
+
+    async fn step(&mut self, step: &Step) {
+        if let Some((messages, truncate)) = step.fault {
+            let fault = if truncate {
+                Fault::Truncate
+            } else {
+                Fault::Cut
+            };
+            self.proxy.fail_after(messages, fault);
+        }
+        match &step.op {
+            Op::Chat { say, model_fails } => self.chat(*say, *model_fails).await,
+            Op::ChatWithoutIds { query } => self.chat_without_ids(QUERIES[*query]).await,
+            Op::TogetherInOneSession { session, said } => self.together(*session, said).await,
+            Op::DieInTheMiddle(say) => self.die_in_the_middle(*say).await,
+            Op::LeasesEnd => self.leases_end().await,
+            Op::History { session } => self.compare_history(self.session(*session)).await,
+            Op::Status { session } => self.compare_status(self.session(*session)).await,
+            Op::Load { session } => self.load(self.session(*session)).await,
+            Op::Fork { session, at } => self.fork(self.session(*session), *at).await,
+            Op::Reset { session } => self.reset(self.session(*session)).await,
+            Op::ResetNothing => {
+                let path = "/chat/reset";
+                let answer = self.api.request(axum::http::Method::POST, path).await;
+                self.opened(answer.id("new_session_id"), Session::default());
+            }
+            Op::CutConnections => self.api.cut_connections().await,
+        }
+        self.proxy.disarm();
+    }
+
+    async fn chat(&mut self, say: Say, model_fails: bool) {
+        let (session_id, message_id, query, body) = self.body(say);
+        let outcome = self.truth.outcome(session_id, message_id, query);
+        self.model.fail(model_fails);
+        let answer = self.api.chat(body).await;
+        self.model.fail(false);
+        match outcome {
+            Outcome::Asked(_) if model_fails => {
+                answer.assert_problem(502, "model_error");
+                self.truth.ask(session_id, message_id, query);
+            }
+            _ => self.check_turn(session_id, message_id, query, &answer),
+        }
+    }
+
+    /// Compares the answer of a turn whose model works, and takes it over.
+    fn check_turn(
+        &mut self,
+        session_id: Uuid,
+        message_id: Uuid,
+        query: &str,
+        answer: &crate::support::api::Answer,
+    ) {
+        match self.truth.outcome(session_id, message_id, query) {
+            Outcome::Refused(code) => {
+                answer.assert_problem(409, code);
+            }
+            Outcome::Replayed(place) => {
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                assert_eq!(answer.headers["idempotent-replayed"], "true");
+                let stored = &self.truth.sessions[&session_id].messages[place];
+                assert_eq!(answer.id("response_id"), stored.id);
+                assert_eq!(answer.body["response"], stored.content);
+                assert_eq!(answer.body["conversation_length"], place + 1);
+            }
+            Outcome::Asked(place) => {
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                assert!(!answer.headers.contains_key("idempotent-replayed"));
+                assert_eq!(answer.body["response"], format!("answer to {query}"));
+                assert_eq!(answer.body["conversation_length"], place + 1);
+                let question = self.truth.ask(session_id, message_id, query);
+                self.truth
+                    .answer(session_id, question, answer.id("response_id"));
+            }
+        }
+    }
+
+    async fn chat_without_ids(&mut self, query: &str) {
+        let answer = self.api.chat(json!({ "query": query })).await;
+        assert_eq!(answer.body["conversation_length"], 2, "{}", answer.body);
+        let session_id = answer.id("session_id");
+        let question = self.truth.ask(session_id, answer.id("message_id"), query);
+        self.truth
+            .answer(session_id, question, answer.id("response_id"));
+        self.sessions.push(session_id);
+    }
+
+    /// Several callers at once in one session: those who are let in are as if one after the other,
+    /// the rest were told to wait or what is wrong with their call.
+    async fn together(&mut self, session: usize, said: &[(usize, usize)]) {
+        let calls: Vec<_> = said
+            .iter()
+            .map(|&(message, query)| {
+                self.body(Say {
+                    session,
+                    message,
+                    query,
+                })
+            })
+            .collect();
+        let before = self.truth.sessions.get(&self.session(session)).cloned();
+        let could_run = calls.iter().any(|(session_id, message_id, query, _)| {
+            matches!(
+                self.truth.outcome(*session_id, *message_id, query),
+                Outcome::Asked(_)
+            )
+        });
+        let answers = calls.iter().map(|(.., body)| self.api.chat(body.clone()));
+        let mut answers: Vec<_> = calls
+            .iter()
+            .zip(futures_util::future::join_all(answers).await)
+            .collect();
+
+        // Those who ran first, in the order in which they did; then those who got what was stored.
+        let is_busy = |body: &Value| body["code"] == "session_busy";
+        answers.sort_by_key(|(_, answer)| {
+            let replayed = answer.headers.contains_key("idempotent-replayed");
+            let length = answer.body["conversation_length"].as_u64();
+            (answer.status != 200, replayed, length)
+        });
+        let ran = answers.iter().any(|(_, answer)| answer.status == 200);
+        assert!(
+            ran || !could_run,
+            "nobody was let in: {before:?} {answers:?}"
+        );
+        for ((session_id, message_id, query, _), answer) in answers {
+            if is_busy(&answer.body) {
+                let was_leased = before.as_ref().is_some_and(|session| session.is_leased);
+                assert!(ran || was_leased, "busy with nothing: {before:?}");
+            } else {
+                self.check_turn(*session_id, *message_id, query, &answer);
+            }
+        }
+    }
+
+    /// A function that begins a turn and is never heard of again.
+    async fn die_in_the_middle(&mut self, say: Say) {
+        let (session_id, message_id, query, _) = self.body(say);
+        let caller = Caller {
+            owner: None,
+            deadline: Instant::now() + Duration::from_secs(29),
+        };
+        let question = Question {
+            session_id,
+            message_id,
+            content: query.into(),
+            audio_files: None,
+            metadata: None,
+        };
+        let lease = Lease {
+            lease_id: Uuid::now_v7(),
+            duration: Duration::from_secs(600),
+        };
+        let begun = turns::begin(&self.database, &caller, &question, lease, 20).await;
+        match (self.truth.outcome(session_id, message_id, query), begun) {
+            (Outcome::Asked(place), Ok(Begun::Started(turn))) => {
+                let question = self.truth.ask(session_id, message_id, query);
+                assert!(question < place);
+                assert_eq!(turn.question_seq, i64::try_from(question + 1).unwrap());
+                let session = self.truth.sessions.get_mut(&session_id).unwrap();
+                let context: Vec<_> = turn
+                    .context
+                    .into_iter()
+                    .map(|message| message.content)
+                    .collect();
+                let expected: Vec<_> = session.messages[..question]
+                    .iter()
+                    .map(|message| message.content.clone())
+                    .collect();
+                assert_eq!(context, expected[expected.len().saturating_sub(20)..]);
+                session.is_leased = true;
+            }
+            (Outcome::Replayed(place), Ok(Begun::Answered(answer, seq))) => {
+                assert_eq!(seq, i64::try_from(place + 1).unwrap());
+                let stored = &self.truth.sessions[&session_id].messages[place];
+                assert_eq!(answer.response_id, stored.id);
+            }
+            (Outcome::Refused(code), Err(problem)) => assert_eq!(problem.code(), code),
+            (expected, begun) => panic!("expected {expected:?}, came {begun:?}"),
+        }
+    }
+
+    async fn leases_end(&mut self) {
+        self.api
+            .sql(
+                "update chat_sessions set lease_until = clock_timestamp()
+                 where lease_until is not null",
+            )
+            .await;
+        for session in self.truth.sessions.values_mut() {
+            session.is_leased = false;
+        }
+    }
+
+    async fn load(&mut self, session_id: Uuid) {
+        let answer = self.api.load(session_id).await;
+        let Some(session) = self.truth.sessions.get_mut(&session_id) else {
+            answer.assert_problem(404, "session_not_found");
+            return;
+        };
+        session.is_closed = false;
+        assert_eq!(answer.body["conversation_length"], session.messages.len());
+        let last_ten = session.messages.len().saturating_sub(10);
+        assert_said(&answer.body["history"], &session.messages[last_ten..]);
+    }
+
+    async fn fork(&mut self, session_id: Uuid, at: usize) {
+        let Some(session) = self.truth.sessions.get(&session_id).cloned() else {
+            let answer = self.api.fork(session_id, Uuid::now_v7()).await;
+            answer.assert_problem(404, "session_not_found");
+            return;
+        };
+        let Some(point) = session.messages.get(at).map(|message| message.id) else {
+            let answer = self.api.fork(session_id, Uuid::now_v7()).await;
+            answer.assert_problem(404, "message_not_found");
+            return;
+        };
+        let answer = self.api.fork(session_id, point).await;
+        let copy_id = answer.id("session_id");
+        assert_eq!(answer.body["conversation_length"], at + 1);
+        let stored = self.api.history(copy_id, "").await;
+        let ids = stored.body["history"].as_array().unwrap().iter();
+        let ids = ids.map(|message| message["message_id"].as_str().unwrap().parse().unwrap());
+        let messages = session.messages[..=at]
+            .iter()
+            .zip(ids)
+            .map(|(message, id)| Message {
+                id,
+                ..message.clone()
+            })
+            .collect();
+        self.opened(
+            copy_id,
+            Session {
+                messages,
+                ..Session::default()
+            },
+        );
+    }
+
+    async fn reset(&mut self, session_id: Uuid) {
+        let answer = self.api.reset(session_id).await;
+        match self.truth.sessions.get_mut(&session_id) {
+            None => {
+                answer.assert_problem(404, "session_not_found");
+            }
+            Some(session) => {
+                session.is_closed = true;
+                self.opened(answer.id("new_session_id"), Session::default());
+            }
+        }
+    }
+
+    fn opened(&mut self, session_id: Uuid, session: Session) {
+        assert!(self.truth.sessions.insert(session_id, session).is_none());
+        self.sessions.push(session_id);
+    }
+
+    async fn compare_history(&self, session_id: Uuid) {
+        let answer = self.api.history(session_id, "").await;
+        let Some(session) = self.truth.sessions.get(&session_id) else {
+            answer.assert_problem(404, "session_not_found");
+            return;
+        };
+        assert_eq!(answer.body["message_count"], session.messages.len());
+        assert_said(&answer.body["history"], &session.messages);
+    }
+
+    async fn compare_status(&self, session_id: Uuid) {
+        let answer = self.api.status(session_id).await;
+        let Some(session) = self.truth.sessions.get(&session_id) else {
+            answer.assert_problem(404, "session_not_found");
+            return;
+        };
+        let expected = match session {
+            Session {
+                is_closed: true, ..
+            } => "inactive",
+            Session { messages, .. } if messages.is_empty() => "new_session",
+            _ => "active",
+        };
+        assert_eq!(answer.body["status"], expected);
+        let answers = session
+            .messages
+            .iter()
+            .filter(|one| one.answers.is_some())
+            .count();
+        let stats = &answer.body["session_stats"];
+        assert_eq!(stats["assistant_messages"], answers);
+        assert_eq!(stats["user_messages"], session.messages.len() - answers);
+        assert_eq!(
+            (&stats["input_tokens"], &stats["output_tokens"]),
+            (&json!(12 * answers), &json!(30 * answers))
+        );
+    }
+
+    /// Compares everything that is stored.
+    async fn compare(&self) {
+        self.api.verify().await;
+        for session_id in &self.sessions {
+            self.compare_history(*session_id).await;
+            self.compare_status(*session_id).await;
+        }
+        let stored = self.api.number("select count(*) from chat_sessions").await;
+        assert_eq!(stored, i64::try_from(self.truth.sessions.len()).unwrap());
+    }
+}
+
+fn assert_said(history: &Value, messages: &[Message]) {
+    let said: Vec<Value> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|message| json!([message["role"], message["content"], message["message_id"]]))
+        .collect();
+    let expected: Vec<Value> = messages
+        .iter()
+        .map(|message| {
+            let role = if message.answers.is_some() {
+                "assistant"
+            } else {
+                "user"
+            };
+            json!([role, message.content, message.id])
+        })
+        .collect();
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn whatever_is_done_the_api_does_what_the_contract_says() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let cases = std::env::var("PROPTEST_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    };
+    let result = TestRunner::new(config).run(&proptest::collection::vec(step(), 1..25), |steps| {
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for step in &steps {
+                world.step(step).await;
+            }
+            world.compare().await;
+        });
+        Ok(())
+    });
+    match result {
+        Ok(()) => {}
+        Err(TestError::Fail(reason, steps)) => {
+            panic!("{reason}\nthe shortest sequence: {steps:#?}")
+        }
+        Err(TestError::Abort(reason)) => panic!("{reason}"),
+    }
+}

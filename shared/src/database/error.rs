@@ -65,11 +65,27 @@ impl DatabaseError {
         )
     }
 
-    /// A failure to connect; whatever it is, the server cannot be used and repeating will not help.
+    /// A failure to connect; whatever it is, the server cannot be used. Trying once more helps where
+    /// the connection broke off, as it does in a failover, and not where it was refused.
     pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
+        let broke_off = error.is_closed()
+            || error
+                .source()
+                .and_then(|source| source.downcast_ref::<io::Error>())
+                .is_some_and(|io| {
+                    matches!(
+                        io.kind(),
+                        io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::BrokenPipe
+                            | io::ErrorKind::UnexpectedEof
+                            // Half a message: what the protocol's reader makes of it.
+                            | io::ErrorKind::Other
+                    )
+                });
         let mut error = Self::from(error);
         error.0.failure = DatabaseFailure::Unavailable;
-        error.0.lost = false;
+        error.0.lost = broke_off;
         error
     }
 
