@@ -13,6 +13,9 @@ use crate::support::TestApi;
 
 const CALLERS: usize = 64;
 
+/// The environments, each with a connection, that the callers' requests are spread over.
+const ENVIRONMENTS: usize = 16;
+
 /// The lease of a turn with the default settings; a request may wait for a lock, never that long.
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -25,7 +28,7 @@ async fn load(
     turns: usize,
     session: impl Fn(usize) -> Uuid + Send + Sync + 'static,
 ) -> Arc<TestApi> {
-    let api = Arc::new(TestApi::start().await);
+    let api = Arc::new(TestApi::in_environments(ENVIRONMENTS).await);
     let (session, next) = (Arc::new(session), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {

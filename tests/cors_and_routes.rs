@@ -83,6 +83,7 @@ async fn a_browser_may_call_every_route() {
             .unwrap();
         let answer = api.send(preflight).await;
         assert_eq!((answer.status, &answer.body), (200, &Value::Null), "{path}");
+        assert!(answer.headers.contains_key("x-request-id"), "{path}");
         assert_eq!(answer.headers["access-control-allow-origin"], "*");
         assert_eq!(answer.headers["access-control-allow-methods"], "*");
         assert_eq!(answer.headers["access-control-allow-headers"], "*");

@@ -9,6 +9,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::TestApi;
+use crate::support::api::ENDPOINTS;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 use crate::support::proxy::{Fault, Proxy};
@@ -20,24 +21,34 @@ const BOUND: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn a_connection_that_was_cut_is_replaced_and_nobody_notices() {
     let api = TestApi::start().await;
-    let session_id = api.session(&["Hi"]).await;
-    for endpoint in 0..6 {
+    for endpoint in ENDPOINTS {
+        let session_id = api.session(&["Hi"]).await;
         api.cut_connections().await;
-        let answers = api.every_endpoint(session_id).await;
-        let (name, first) = &answers[endpoint];
-        if *name != "chat" {
-            assert_eq!(first.status, 200, "{name}: {}", first.body);
-        }
-        api.load(session_id).await;
+        let answer = api.ask(endpoint, session_id).await;
+        assert_eq!(answer.status, 200, "{endpoint}: {}", answer.body);
     }
-    api.cut_connections().await;
-    let answer = api
-        .chat(json!({ "query": "Still there?", "session_id": session_id }))
-        .await;
-    assert_eq!(
-        (answer.status, &answer.body["conversation_length"]),
-        (200, &json!(4))
-    );
+    api.verify().await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_is_asked_for_again_and_nobody_notices() {
+    let database = postgres::migrated_database().await;
+    let server = postgres::server();
+    let proxy = Proxy::start(server.port()).await;
+    let api = TestApi::on(
+        database.clone(),
+        &proxy.through(&server.url(&database)),
+        &[],
+    )
+    .await;
+    for endpoint in ENDPOINTS {
+        let session_id = api.session(&["Hi"]).await;
+        proxy.cut_before_next_answer();
+        let answer = api.ask(endpoint, session_id).await;
+        assert_eq!(answer.status, 200, "{endpoint}: {}", answer.body);
+        assert!(!proxy.disarm(), "{endpoint}: nothing was cut");
+    }
+    api.verify().await;
 }
 
 #[tokio::test]
@@ -118,7 +129,8 @@ async fn a_connection_that_answers_nothing_is_given_up_in_time() {
         (200, &json!(4))
     );
     assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
-    assert_eq!(proxy.connections(), 2);
+    // One stalled, one to cancel what may still run on it, one to go on with.
+    assert_eq!(proxy.connections(), 3);
 }
 
 #[tokio::test]
@@ -347,16 +359,28 @@ async fn a_session_that_somebody_locks_does_not_hang_a_request() {
         .batch_execute("begin; lock table chat_sessions")
         .await
         .unwrap();
+    let body = json!({ "query": "Hi", "session_id": session_id, "message_id": Uuid::now_v7() });
     let started = Instant::now();
 
-    let answer = api
-        .chat(json!({ "query": "Hi", "session_id": session_id }))
-        .await;
+    let answer = api.chat(body.clone()).await;
 
     answer.assert_problem(503, "database_unavailable");
     assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
+    let waiting = "select count(*) from pg_stat_activity
+                   where wait_event_type = 'Lock' and datname = current_database()";
+    while api.number(waiting).await > 0 {
+        assert!(
+            started.elapsed() < BOUND,
+            "a statement goes on that nobody waits for"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     connection.client().batch_execute("rollback").await.unwrap();
-    assert_eq!(api.history(session_id, "").await.status, 200);
+    let repeated = api.chat(body).await;
+    assert_eq!(
+        (repeated.status, &repeated.body["conversation_length"]),
+        (200, &json!(4))
+    );
 }
 
 /// Everything that was logged on this thread.
@@ -411,6 +435,9 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
     down.service_status()
         .await
         .assert_problem(503, "database_unavailable");
+
+    tracing::trace!(target: "lambda_runtime::layers", body = "canary-event", "raw JSON event");
+    tracing::debug!(target: "chat", "our own words");
 
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     for expected in [

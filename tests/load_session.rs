@@ -173,7 +173,7 @@ async fn a_closed_session_can_be_copied_and_stays_closed() {
 
 #[tokio::test]
 async fn a_copy_made_while_the_session_is_written_is_a_whole_prefix() {
-    let api = Arc::new(TestApi::start().await);
+    let api = Arc::new(TestApi::in_environments(2).await);
     let first = api.chat(json!({ "query": "0" })).await;
     let session_id = first.id("session_id");
     let writer = {

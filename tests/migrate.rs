@@ -1,6 +1,7 @@
 //! `migrate`: idempotent, safe at once, all or nothing, and on tables that hold rows.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use ::migrate::{MigrateError, handle, known_migrations, migrate, migrate_up_to, status};
 use axum::Router;
@@ -12,6 +13,9 @@ use shared::database::DatabaseConfig;
 use uuid::Uuid;
 
 use crate::support::{TestApi, postgres};
+
+/// The time of an invocation.
+const LIMIT: Duration = Duration::from_secs(120);
 
 async fn empty() -> (String, DatabaseConfig) {
     let database = postgres::empty_database().await;
@@ -25,13 +29,13 @@ async fn an_empty_database_is_brought_up_to_date_once() {
     let names = known_migrations();
     assert_eq!(names[0], "V1__sessions_and_messages");
 
-    let first = handle(&config, json!({})).await.unwrap();
+    let first = handle(Ok(&config), json!({}), LIMIT).await.unwrap();
     let version = names.len();
     assert_eq!(
         first,
         json!({ "applied": names, "schema_version": version, "pending": [] })
     );
-    let second = handle(&config, json!({ "action": "migrate" }))
+    let second = handle(Ok(&config), json!({ "action": "migrate" }), LIMIT)
         .await
         .unwrap();
     assert_eq!(
@@ -46,7 +50,7 @@ async fn status_tells_and_changes_nothing() {
     let event = json!({ "action": "status" });
     let names = known_migrations();
 
-    let before = handle(&config, event.clone()).await.unwrap();
+    let before = handle(Ok(&config), event.clone(), LIMIT).await.unwrap();
     assert_eq!(
         before,
         json!({ "applied": [], "schema_version": 0, "pending": names })
@@ -61,7 +65,7 @@ async fn status_tells_and_changes_nothing() {
     assert_eq!(row.get::<_, i64>(0), 0);
 
     migrate_up_to(&config, 2).await.unwrap();
-    let between = handle(&config, event.clone()).await.unwrap();
+    let between = handle(Ok(&config), event.clone(), LIMIT).await.unwrap();
     assert_eq!(
         between,
         json!({ "applied": names[..2], "schema_version": 2, "pending": names[2..] })
@@ -71,13 +75,18 @@ async fn status_tells_and_changes_nothing() {
 #[tokio::test]
 async fn an_event_that_asks_for_something_else_is_refused() {
     let (_, config) = empty().await;
-    for event in [json!({ "action": "drop" }), json!({ "action": 1 })] {
+    for event in [
+        json!({ "action": "drop" }),
+        json!({ "action": 1 }),
+        json!("status"),
+        json!([]),
+    ] {
         assert!(matches!(
-            handle(&config, event).await,
+            handle(Ok(&config), event, LIMIT).await,
             Err(MigrateError::UnknownAction)
         ));
     }
-    assert!(handle(&config, Value::Null).await.is_ok());
+    assert!(handle(Ok(&config), Value::Null, LIMIT).await.is_ok());
 }
 
 #[tokio::test]
@@ -205,7 +214,7 @@ async fn tables_with_rows_are_carried_along_from_every_version() {
 #[tokio::test]
 async fn a_database_that_cannot_be_reached_is_a_failed_invocation() {
     let config = DatabaseConfig::parse("postgresql://u:hunter2@127.0.0.1:1/d").unwrap();
-    let error = handle(&config, json!({})).await.unwrap_err();
+    let error = handle(Ok(&config), json!({}), LIMIT).await.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(shown.contains("refused"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -272,7 +281,7 @@ async fn a_custom_resource_is_told_the_result() {
     let cloud_formation = CloudFormation::start().await;
 
     for request_type in ["Create", "Update", "Delete"] {
-        handle(&config, cloud_formation.event(request_type))
+        handle(Ok(&config), cloud_formation.event(request_type), LIMIT)
             .await
             .unwrap();
         let told = cloud_formation.last();
@@ -298,7 +307,7 @@ async fn a_custom_resource_is_told_of_a_failure_and_the_invocation_fails() {
     postgres::run(&database, "create table chat_messages (x int)").await;
     let cloud_formation = CloudFormation::start().await;
 
-    let result = handle(&config, cloud_formation.event("Create")).await;
+    let result = handle(Ok(&config), cloud_formation.event("Create"), LIMIT).await;
 
     assert!(result.is_err());
     let told = cloud_formation.last();
@@ -321,13 +330,52 @@ async fn a_stack_that_rolls_back_meets_a_newer_schema_and_succeeds() {
     postgres::run(&database, future).await;
     let cloud_formation = CloudFormation::start().await;
 
-    handle(&config, cloud_formation.event("Update"))
+    handle(Ok(&config), cloud_formation.event("Update"), LIMIT)
         .await
         .unwrap();
     assert_eq!(cloud_formation.last()["Status"], "SUCCESS");
     assert!(
-        handle(&config, cloud_formation.event("Create"))
+        handle(Ok(&config), cloud_formation.event("Create"), LIMIT)
             .await
             .is_err()
+    );
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_told_when_no_database_is_configured_or_time_runs_out() {
+    let cloud_formation = CloudFormation::start().await;
+    let unusable = DatabaseConfig::parse("postgresql://h/d?colour=blue").unwrap_err();
+
+    assert!(
+        handle(Err(unusable), cloud_formation.event("Create"), LIMIT)
+            .await
+            .is_err()
+    );
+    let told = cloud_formation.last();
+    assert_eq!(told["Status"], "FAILED");
+    assert!(
+        told["Reason"].as_str().unwrap().contains("colour"),
+        "{told}"
+    );
+
+    // Another migrator holds the lock for longer than the invocation may take.
+    let (database, config) = empty().await;
+    let other = postgres::connect(&postgres::server().url(&database)).await;
+    other
+        .client()
+        .batch_execute("select pg_advisory_lock(110369543779193)")
+        .await
+        .unwrap();
+    let limit = Duration::from_secs(13);
+    assert!(
+        handle(Ok(&config), cloud_formation.event("Create"), limit)
+            .await
+            .is_err()
+    );
+    let told = cloud_formation.last();
+    assert_eq!(told["Status"], "FAILED", "{told}");
+    assert!(
+        told["Reason"].as_str().unwrap().contains("more time"),
+        "{told}"
     );
 }

@@ -74,13 +74,8 @@ async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
     );
     assert_eq!(
         shown[2],
-        json!([
-            system,
-            assistant,
-            ["user", "two"],
-            assistant,
-            ["user", "three"]
-        ])
+        json!([system, ["user", "two"], assistant, ["user", "three"]]),
+        "three messages, without the answer whose question is out of sight"
     );
     assert_eq!(model.authorization().unwrap(), "Bearer sk-test");
 }
@@ -139,6 +134,26 @@ async fn a_model_finds_recordings_by_calling_the_function() {
         .clone();
     assert_eq!(returned["role"], "tool");
     assert!(returned["content"].as_str().unwrap().contains("Deep sleep"));
+}
+
+#[tokio::test]
+async fn questions_that_were_never_answered_are_joined_with_the_next() {
+    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let model = ModelServer::start([failure, text("both")]).await;
+    let api = TestApi::with_settings(&model.settings()).await;
+    let failed = api.chat(json!({ "query": "one" })).await;
+    api.chat(json!({ "query": "two", "session_id": failed.id("session_id") }))
+        .await;
+
+    let requests = model.requests();
+    let messages = requests[1]["messages"].as_array().unwrap();
+    assert_eq!(
+        messages.len(),
+        2,
+        "the system prompt and one message: {messages:?}"
+    );
+    assert_eq!(messages[1]["role"], "user");
+    assert_eq!(messages[1]["content"], "one\n\ntwo");
 }
 
 #[tokio::test]
@@ -258,7 +273,9 @@ async fn what_postgres_cannot_store_is_replaced_in_an_answer() {
 
 #[tokio::test]
 async fn settings_that_cannot_be_used_are_named_and_nothing_takes_their_place() {
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let cases: [(&[(&str, &str)], &str); 11] = [
+        (&[("MODEL", "mistral-large")], "no provider is known"),
+        (&[("MODEL", "olama::llama3")], "no provider is known"),
         (&[("MODEL", "gpt-4o")], "OPENAI_API_KEY"),
         (&[("MODEL", "claude-sonnet-4-5")], "ANTHROPIC_API_KEY"),
         (

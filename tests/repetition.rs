@@ -34,6 +34,58 @@ async fn a_repeated_call_gets_the_stored_answer() {
 }
 
 #[tokio::test]
+async fn a_call_that_names_no_session_is_repeated_in_the_one_it_opened() {
+    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let model = ModelServer::start([failure, Reply::Text("Hello".into())]).await;
+    let api = TestApi::with_settings(&model.settings()).await;
+    let body = json!({ "query": "Hi", "message_id": Uuid::now_v7() });
+
+    let failed = api.chat(body.clone()).await;
+    failed.assert_problem(502, "model_error");
+    let answered = api.chat(body.clone()).await;
+    let replayed = api.chat(body).await;
+
+    assert_eq!(
+        (answered.status, answered.id("session_id")),
+        (200, failed.id("session_id"))
+    );
+    assert_eq!(replayed.headers["idempotent-replayed"], "true");
+    assert_eq!(replayed.body, answered.body);
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+    api.verify().await;
+}
+
+#[tokio::test]
+async fn a_turn_whose_answer_could_not_be_stored_can_be_repeated_at_once() {
+    let model = ModelServer::start([Reply::Held("Hello".into())]).await;
+    let api = Arc::new(TestApi::with_settings(&model.settings()).await);
+    let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
+    let running = {
+        let api = Arc::clone(&api);
+        tokio::spawn(async move { api.chat(turn(session_id, message_id, "Hi")).await })
+    };
+    model.asked().await;
+    api.sql("alter table chat_messages add constraint none check (role <> 'assistant')")
+        .await;
+    model.release();
+    let failed = running.await.unwrap();
+    failed.assert_problem(500, "internal_error");
+    assert_eq!(
+        (failed.id("session_id"), failed.id("message_id")),
+        (session_id, message_id)
+    );
+    api.sql("alter table chat_messages drop constraint none")
+        .await;
+
+    model.release();
+    let repeated = api.chat(turn(session_id, message_id, "Hi")).await;
+    assert_eq!(
+        (repeated.status, &repeated.body["conversation_length"]),
+        (200, &json!(2))
+    );
+}
+
+#[tokio::test]
 async fn an_answered_call_is_replayed_even_after_a_reset() {
     let api = TestApi::start().await;
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
@@ -63,9 +115,8 @@ async fn a_message_id_means_one_message() {
         let detail = answer.assert_problem(409, "message_id_reused");
         assert!(detail.contains("message_id"), "{reason}");
     }
-    // Without a session the server opens one, so it is another session, too.
     let answer = api
-        .chat(json!({ "query": "Hi", "message_id": message_id }))
+        .chat(json!({ "query": "Hi!", "message_id": message_id }))
         .await;
     answer.assert_problem(409, "message_id_reused");
     assert_eq!(api.number("select count(*) from chat_messages").await, 2);
@@ -190,6 +241,10 @@ async fn a_turn_whose_function_died_stops_blocking_when_its_lease_ends() {
     let taken_over = taken_over.await.unwrap();
 
     late.assert_problem(409, "session_busy");
+    assert_eq!(
+        (late.id("session_id"), late.id("message_id")),
+        (session_id, message_id)
+    );
     assert_eq!(taken_over.status, 200, "{}", taken_over.body);
     assert_eq!(api.history(session_id, "").await.body["message_count"], 2);
 }
@@ -214,7 +269,7 @@ async fn a_turn_that_outlives_a_reset_is_stored() {
 
 #[tokio::test]
 async fn callers_of_one_session_at_once_never_mix_their_turns() {
-    let api = Arc::new(TestApi::start().await);
+    let api = Arc::new(TestApi::in_environments(4).await);
     let session_id = Uuid::now_v7();
     let callers: Vec<_> = (0..16)
         .map(|caller| {
@@ -253,8 +308,8 @@ async fn callers_of_one_session_at_once_never_mix_their_turns() {
 
 #[tokio::test]
 async fn the_same_call_from_two_callers_at_once_is_one_turn() {
-    let api = Arc::new(TestApi::start().await);
-    for _ in 0..20 {
+    let api = Arc::new(TestApi::in_environments(2).await);
+    for _ in 0..50 {
         let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
         let body = turn(session_id, message_id, "Hi");
         let (one, other) = tokio::join!(api.chat(body.clone()), api.chat(body));

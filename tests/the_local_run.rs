@@ -1,5 +1,7 @@
 //! `cargo run`: starting, stopping, and a sentence that says what to do when it cannot.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use crate::support::postgres;
 
 /// The process of the server that keeps its data in `folder`.
 fn postmaster(folder: &Path) -> Pid {
-    let text = std::fs::read_to_string(folder.join("data/postmaster.pid")).unwrap();
+    let text = std::fs::read_to_string(folder.join("postgres/data/postmaster.pid")).unwrap();
     Pid::from_raw(text.lines().next().unwrap().parse().unwrap()).unwrap()
 }
 
@@ -29,6 +31,7 @@ async fn chat(address: &str, body: &Value) -> (u16, Value) {
 async fn it_says_what_it_did_and_leaves_nothing_running() {
     for signal in [Signal::INT, Signal::TERM] {
         let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
         let local = LocalRun::start(folder.path(), &[]).await;
         let printed = local.printed.join("\n");
         for expected in [
@@ -41,6 +44,18 @@ async fn it_says_what_it_did_and_leaves_nothing_running() {
         ] {
             assert!(printed.contains(expected), "{expected}: {printed}");
         }
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(
+            mode(folder.path()),
+            0o755,
+            "a folder that is there stays as it is"
+        );
+        assert_eq!(
+            mode(&folder.path().join("postgres")),
+            0o700,
+            "the data is private"
+        );
+        assert_eq!(mode(&folder.path().join("postgres/database-url")), 0o600);
         let postmaster = postmaster(folder.path());
 
         local.signal(signal);
@@ -153,7 +168,7 @@ async fn a_second_instance_and_a_taken_port_are_told_what_to_do() {
         assert!(taken.complained.contains(expected), "{taken:?}");
     }
     assert!(
-        !other.path().join("data").exists(),
+        !other.path().join("postgres").exists(),
         "no database is set up for nothing"
     );
     local.stop().await;
@@ -288,6 +303,25 @@ async fn migrate_and_check_work_on_a_given_database() {
     ] {
         assert!(lacking.printed.contains(expected), "{lacking:?}");
     }
+}
+
+#[tokio::test]
+async fn check_names_the_right_to_read_the_schema_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = postgres::migrated_database().await;
+    let role = format!("role_{}", Uuid::new_v4().simple());
+    postgres::run(&database, &format!("create role {role} login password 'p'")).await;
+    let url = postgres::server().url(&database);
+    let (_, address) = url.split_once('@').unwrap();
+    let url = format!("postgresql://{role}:p@{address}");
+    let checked = run(&["check"], folder.path(), &[("DATABASE_URL", &url)]).await;
+    assert!(!checked.success);
+    assert!(
+        checked
+            .printed
+            .contains("SELECT on refinery_schema_history"),
+        "{checked:?}"
+    );
 }
 
 #[tokio::test]

@@ -24,6 +24,9 @@ use crate::support::{TestApi, postgres};
 /// How many sequences a usual run tries.
 const CASES: u32 = 30;
 
+/// The environments, each with a connection, that requests are spread over.
+const ENVIRONMENTS: usize = 3;
+
 /// What a message says; few, so that they repeat.
 const QUERIES: [&str; 3] = ["one", "two", "three"];
 
@@ -229,7 +232,9 @@ impl World {
         let url = server.url(&name);
         let proxy = Proxy::start(server.port()).await;
         let model = ModelServer::start([Reply::Echo]).await;
-        let api = TestApi::on(name, &proxy.through(&url), &model.settings()).await;
+        let through = proxy.through(&url);
+        let settings = model.settings();
+        let api = TestApi::on_in_environments(name, &through, &settings, ENVIRONMENTS).await;
         let database = Database::new(DatabaseConfig::parse(&url).unwrap());
         let ids = |count| (0..count).map(|_| Uuid::now_v7()).collect();
         let (sessions, messages) = (ids(CHOSEN_SESSIONS), ids(CHOSEN_MESSAGES));
@@ -399,6 +404,7 @@ impl World {
         };
         let question = Question {
             session_id,
+            is_session_chosen: true,
             message_id,
             content: query.into(),
             audio_files: None,
@@ -427,7 +433,7 @@ impl World {
                 assert_eq!(context, expected[expected.len().saturating_sub(20)..]);
                 session.is_leased = true;
             }
-            (Outcome::Replayed(place), Ok(Begun::Answered(answer, seq))) => {
+            (Outcome::Replayed(place), Ok(Begun::Answered { answer, seq, .. })) => {
                 assert_eq!(seq, i64::try_from(place + 1).unwrap());
                 let stored = &self.truth.sessions[&session_id].messages[place];
                 assert_eq!(answer.response_id, stored.id);

@@ -9,7 +9,11 @@ use crate::LocalError;
 use crate::database::LocalDatabase;
 use crate::progress::shown;
 
+/// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the whole test may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
 
 const SERVER: &str = "
     select
@@ -23,14 +27,22 @@ const SERVER: &str = "
 pub async fn check() -> Result<(), LocalError> {
     let database = LocalDatabase::open().await?;
     println!("database  {}", database.description);
-    let checked = examine(&database).await;
+    let checked = shown(
+        "asking the server",
+        timeout(CHECK_LIMIT, examine(&database)),
+    )
+    .await;
     database.close().await;
-    checked
+    checked.unwrap_or_else(|_| {
+        let seconds = CHECK_LIMIT.as_secs();
+        Err(LocalError::new(format!(
+            "the server did not answer within {seconds} s"
+        )))
+    })
 }
 
 async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
-    let open = timeout(CONNECT_LIMIT, Connection::open(&database.config));
-    let connection = shown("connecting", open)
+    let connection = timeout(CONNECT_LIMIT, Connection::open(&database.config))
         .await
         .map_err(|_| LocalError::new("the database does not answer; is the host right?"))?
         .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;
@@ -66,6 +78,15 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         _ => println!("TLS       off, sslmode {:?}", database.config.ssl_mode()),
     }
 
+    let missing = privileges::missing(&connection)
+        .await
+        .map_err(|error| LocalError::new(format!("the rights cannot be read: {error}")))?;
+    if missing.is_empty() {
+        println!("rights    complete");
+    } else {
+        println!("rights    missing: {}", missing.join(", "));
+    }
+
     let report = migrate::status(&database.config)
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
@@ -77,15 +98,6 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
             report.schema_version,
             report.pending.join(", ")
         );
-    }
-
-    let missing = privileges::missing(&connection)
-        .await
-        .map_err(|error| LocalError::new(format!("the rights cannot be read: {error}")))?;
-    if missing.is_empty() {
-        println!("rights    complete");
-    } else {
-        println!("rights    missing: {}", missing.join(", "));
     }
 
     match (report.pending.is_empty(), missing.is_empty()) {

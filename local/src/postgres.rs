@@ -7,6 +7,7 @@ mod programs;
 
 use std::path::{Path, PathBuf};
 
+use account::Account;
 pub use process::{Durability, PostgresServer};
 
 /// Why there is no server: a sentence that says what to do.
@@ -42,6 +43,13 @@ pub enum PostgresError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// The folder belongs to another account.
+    #[error(
+        "the data in {} belongs to another account, as after a run as root; give it to yours \
+         (chown -R), run as that account, or set LOCAL_DIR to another folder",
+        .0.display()
+    )]
+    Foreign(PathBuf),
     /// A file or process cannot be dealt with.
     #[error("{what}: {cause}")]
     System {
@@ -62,18 +70,20 @@ impl PostgresError {
     }
 }
 
-/// The folder in which a server may keep its data: `wanted`, or one beside it where the account
-/// that runs the server cannot get to that.
-fn home_for(wanted: &Path, account: Option<&account::Account>) -> PathBuf {
-    let absolute = std::path::absolute(wanted).unwrap_or_else(|_| wanted.to_owned());
-    match account {
-        Some(account) if !account.can_reach(&absolute) => {
-            let name = absolute
-                .to_string_lossy()
-                .trim_matches('/')
-                .replace('/', "-");
-            Path::new("/var/lib/daissy").join(name)
-        }
-        _ => absolute,
+/// The folder of the server below `folder`, which is ours alone, and the account to run it as. Where
+/// that account cannot get to the folder, one is taken that it can get to.
+fn home_in(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> {
+    let home = std::path::absolute(folder)
+        .unwrap_or_else(|_| folder.to_owned())
+        .join("postgres");
+    let Some(account) = Account::for_server(&home)? else {
+        return Ok((home, None));
+    };
+    if account.can_reach(&home) {
+        return Ok((home, Some(account)));
     }
+    let name = home.to_string_lossy().trim_matches('/').replace('/', "-");
+    let home = Path::new("/var/lib/daissy").join(name);
+    let account = Account::for_server(&home)?;
+    Ok((home, account))
 }

@@ -7,11 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::any;
 use chat::{Chat, ChatConfig};
 use history::History;
-use lambda_http::http::header::{HeaderName, RETRY_AFTER};
+use http_body_util::LengthLimitError;
+use lambda_http::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
 use load_session::LoadSession;
 use reset::Reset;
 use shared::database::Database;
@@ -116,6 +118,7 @@ pub fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
         .merge(route(Reset::new(database), limit))
         .fallback(not_found)
         .layer(cors)
+        .layer(map_response(with_request_id))
 }
 
 fn route<E: Endpoint>(endpoint: E, limit: RequestLimit) -> Router {
@@ -129,8 +132,16 @@ async fn answer<E: Endpoint>(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let Ok(Ok(body)) = timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await else {
-        return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
+    let body = match timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_too_long(&error) => {
+            return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
+        }
+        _ => {
+            return refuse(&Problem::InvalidRequest(
+                "The body did not arrive whole".into(),
+            ));
+        }
     };
     let mut request =
         lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
@@ -141,6 +152,20 @@ async fn answer<E: Endpoint>(
         Ok(response) => into_axum(response),
         Err(error) => refuse(&Problem::Internal(Box::new(error))),
     }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+}
+
+/// Preflight requests are answered before they get to an endpoint; they carry an id as well.
+async fn with_request_id(mut response: Response) -> Response {
+    if !response.headers().contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&request_id(&lambda_http::Request::default()))
+    {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
 }
 
 async fn not_found() -> Response {

@@ -7,15 +7,12 @@ use uuid::Uuid;
 /// The first byte of every cursor, so that a later form can be told from this one.
 const FORM: u8 = 1;
 
-/// Bytes of the session's id inside a cursor. They are the last ones, which are random in a UUID of
-/// any version, so that a cursor of one session is refused by another.
-const SESSION_BYTES: usize = 8;
-
 /// Writes the place of the message at `seq` as a cursor.
 #[must_use]
 pub fn encode(session_id: Uuid, seq: i64) -> String {
     let mut bytes = vec![FORM];
-    bytes.extend_from_slice(session_part(&session_id));
+    // The session's id, so that a cursor of one session is refused by another.
+    bytes.extend_from_slice(session_id.as_bytes());
     bytes.extend_from_slice(&seq.to_be_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
@@ -25,13 +22,9 @@ pub fn encode(session_id: Uuid, seq: i64) -> String {
 pub fn decode(session_id: Uuid, cursor: &str) -> Option<i64> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
     let (form, rest) = bytes.split_first()?;
-    let (session, seq) = rest.split_at_checked(SESSION_BYTES)?;
+    let (session, seq) = rest.split_at_checked(size_of::<Uuid>())?;
     let seq = i64::from_be_bytes(seq.try_into().ok()?);
-    (*form == FORM && session == session_part(&session_id) && seq > 0).then_some(seq)
-}
-
-fn session_part(session_id: &Uuid) -> &[u8] {
-    &session_id.as_bytes()[16 - SESSION_BYTES..]
+    (*form == FORM && session == session_id.as_bytes() && seq > 0).then_some(seq)
 }
 
 #[cfg(test)]

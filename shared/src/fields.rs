@@ -133,13 +133,34 @@ fn invalid(name: &str, why: &str) -> Problem {
 }
 
 fn stored_json(name: &'static str, value: &Value, max_bytes: usize) -> Result<Value, Problem> {
-    if value.to_string().len() > max_bytes {
+    if value.to_string().len() + hidden_digits(value) > max_bytes {
         return Err(Problem::InvalidRequest(format!(
             "`{name}` is longer than {max_bytes} bytes as JSON"
         )));
     }
     refuse_nul_inside(name, value)?;
     Ok(value.clone())
+}
+
+/// The digits that `jsonb` writes out of numbers which JSON writes with an exponent: 1e300 has 301.
+fn hidden_digits(value: &Value) -> usize {
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .filter(|_| !number.is_i64() && !number.is_u64())
+            .map_or(0, |number| {
+                let exponent = if number == 0.0 {
+                    0.0
+                } else {
+                    number.abs().log10().abs()
+                };
+                // At most 308 for a finite number, so nothing is lost.
+                exponent as usize
+            }),
+        Value::Array(items) => items.iter().map(hidden_digits).sum(),
+        Value::Object(members) => members.values().map(hidden_digits).sum(),
+        Value::Null | Value::Bool(_) | Value::String(_) => 0,
+    }
 }
 
 /// PostgreSQL can store U+0000 neither in text nor in jsonb.
@@ -230,6 +251,13 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    #[test]
+    fn a_number_counts_with_all_the_digits_it_is_stored_with() {
+        let body = fields(&json!({ "metadata": { "n": [1e300, 1e-300, 1e300] } }));
+        assert!(body.optional_object("metadata", 1000).is_ok());
+        assert!(body.optional_object("metadata", 900).is_err());
     }
 
     #[test]

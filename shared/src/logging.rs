@@ -1,18 +1,23 @@
 //! What is logged, and how: JSON on Lambda, plain lines elsewhere; never content or secrets.
 
-use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::{EnvFilter, Layer};
 
-/// Crates that are kept at `info`, whatever is configured: below it tokio-postgres logs statements
-/// with their parameters, and genai and its HTTP client log prompts and keys.
-const QUIET: &[&str] = &[
-    "tokio_postgres",
-    "postgres",
-    "genai",
-    "hyper",
-    "reqwest",
-    "h2",
+/// The crates whose `debug` and `trace` may be turned on. All others stop at `info`, whatever is
+/// configured: below it tokio-postgres logs statements with their parameters, genai prompts and keys,
+/// and the Lambda runtime whole events.
+const OURS: &[&str] = &[
+    "shared",
+    "chat",
+    "history",
+    "load_session",
+    "status",
+    "reset",
+    "migrate",
+    "local",
 ];
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
@@ -20,6 +25,14 @@ const QUIET: &[&str] = &[
 pub fn init_json() {
     let subscriber = json_subscriber(&wanted_filter("info"), std::io::stdout);
     let _ = tracing::subscriber::set_global_default(subscriber);
+    // The default hook prints the message, into which anything may have been formatted.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::error!(place, "a handler panicked");
+    }));
 }
 
 /// What logs as a Lambda function does, to any writer.
@@ -27,25 +40,24 @@ pub fn json_subscriber<W>(directives: &str, writer: W) -> impl Subscriber + Send
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    tracing_subscriber::fmt()
+    let layer = tracing_subscriber::fmt::layer()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_target(false)
-        .with_writer(writer)
-        .with_env_filter(filter(directives))
-        .finish()
+        .with_writer(writer);
+    tracing_subscriber::registry().with(layer.with_filter(filter(directives)))
 }
 
 /// Starts logging for a person at a terminal, to standard error, filtered by `RUST_LOG` (default
 /// `default_level`). Calling it again does nothing.
 pub fn init_plain(default_level: &str) {
-    let subscriber = tracing_subscriber::fmt()
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_target(false)
-        .with_env_filter(filter(&wanted_filter(default_level)))
-        .finish();
+        .with_target(false);
+    let filter = filter(&wanted_filter(default_level));
+    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
@@ -60,16 +72,10 @@ fn wanted_filter(default_level: &str) -> String {
         .unwrap_or_else(|| default_level.to_owned())
 }
 
-fn filter(directives: &str) -> EnvFilter {
-    let kept: Vec<&str> = directives
-        .split(',')
-        .filter(|directive| !QUIET.iter().any(|name| directive.trim().starts_with(name)))
-        .collect();
-    QUIET.iter().fold(
-        EnvFilter::builder().parse_lossy(kept.join(",")),
-        |filter, name| match format!("{name}=info").parse() {
-            Ok(directive) => filter.add_directive(directive),
-            Err(_) => filter,
-        },
-    )
+fn filter<S: Subscriber>(directives: &str) -> impl Filter<S> + use<S> {
+    let is_allowed = filter_fn(|metadata| {
+        let crate_name = metadata.target().split("::").next().unwrap_or_default();
+        *metadata.level() <= Level::INFO || OURS.contains(&crate_name)
+    });
+    EnvFilter::builder().parse_lossy(directives).and(is_allowed)
 }

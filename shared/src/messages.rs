@@ -16,8 +16,8 @@ use crate::problem::Problem;
 use crate::request::Caller;
 use crate::time::Timestamp;
 
-/// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 200 bytes at least.
-const MAX_PAGE_MESSAGES: i64 = 25_000;
+/// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 180 bytes at least.
+const MAX_PAGE_MESSAGES: i64 = 28_000;
 
 /// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
 pub const MAX_PAGE_BYTES: usize = 5_000_000;
@@ -26,14 +26,39 @@ pub const MAX_PAGE_BYTES: usize = 5_000_000;
 /// mark and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
 const MAX_CARRIED_BYTES: usize = 6_000_000;
 
-/// How much text the database may send for a page. `jsonb` is written with a space behind every
-/// comma and colon, so it is up to half as long again as the JSON that is made of it.
-const MAX_FETCHED_BYTES: i64 = 7_500_000;
+/// What an answer holds beside its messages, in bytes.
+const ENVELOPE_BYTES: usize = 300;
 
-static HISTORY_ASCENDING: LazyLock<String> =
-    LazyLock::new(|| include_str!("sql/history.sql").replace("{order}", "asc"));
-static HISTORY_DESCENDING: LazyLock<String> =
-    LazyLock::new(|| include_str!("sql/history.sql").replace("{order}", "desc"));
+/// After how much text the database measures no further. `jsonb` is written with a space behind
+/// every comma and colon, so it is up to half as long again as the JSON that is made of it.
+const MAX_MEASURED_BYTES: i64 = 7_500_000;
+
+static HISTORY_ASCENDING: LazyLock<String> = LazyLock::new(|| {
+    include_str!("sql/history.sql")
+        .replace("{order}", "asc")
+        .replace(
+            "{in_measured_chunks}",
+            "m.seq <= session.low + 32 * measured.chunks",
+        )
+        .replace(
+            "{in_next_chunk}",
+            "m.seq > session.low + 32 * measured.chunks
+             and m.seq <= session.low + 32 * (measured.chunks + 1)",
+        )
+});
+static HISTORY_DESCENDING: LazyLock<String> = LazyLock::new(|| {
+    include_str!("sql/history.sql")
+        .replace("{order}", "desc")
+        .replace(
+            "{in_measured_chunks}",
+            "m.seq >= session.high - 32 * measured.chunks",
+        )
+        .replace(
+            "{in_next_chunk}",
+            "m.seq < session.high - 32 * measured.chunks
+             and m.seq >= session.high - 32 * (measured.chunks + 1)",
+        )
+});
 
 /// A message as the API shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -131,7 +156,7 @@ pub async fn history(
                 (&after, Type::INT8),
                 (&before, Type::INT8),
                 (&limit, Type::INT8),
-                (&MAX_FETCHED_BYTES, Type::INT8),
+                (&MAX_MEASURED_BYTES, Type::INT8),
             ],
         )
         .await?;
@@ -169,12 +194,14 @@ pub fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
 
 /// Ends the page where its JSON would pass the limit; the first message is always on it.
 fn cut_to_size(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
-    let (mut bytes, mut carried_bytes) = (0, 0);
+    let (mut bytes, mut carried_bytes) = (ENVELOPE_BYTES, ENVELOPE_BYTES);
     for (index, message) in messages.iter().enumerate() {
         let json =
             serde_json::to_vec(message).map_err(|error| Problem::Internal(Box::new(error)))?;
-        bytes += json.len();
-        carried_bytes += json.len() + json.iter().filter(|byte| b"\"\\".contains(byte)).count();
+        // One more for the comma.
+        bytes += json.len() + 1;
+        let escaped = json.iter().filter(|byte| b"\"\\".contains(byte)).count();
+        carried_bytes += json.len() + 1 + escaped;
         if (bytes > MAX_PAGE_BYTES || carried_bytes > MAX_CARRIED_BYTES) && index > 0 {
             messages.truncate(index);
             break;

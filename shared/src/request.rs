@@ -209,21 +209,29 @@ fn deadline(request: &lambda_http::Request) -> Instant {
 
 /// The caller's subject. Fails closed: an authorizer that vouches for nobody is no authorizer.
 fn owner(request: &lambda_http::Request) -> Result<Option<String>, Problem> {
-    let authorizer = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => context.authorizer.as_ref(),
-        // A REST API's event always carries the member; without an authorizer it is empty.
+    let subject = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => match &context.authorizer {
+            None => return Ok(None),
+            Some(authorizer) => subject(authorizer),
+        },
+        // A REST API's event always carries the member. Without an authorizer it is empty, and IAM
+        // puts the caller elsewhere.
         Some(RequestContext::ApiGatewayV1(context)) => {
-            Some(&context.authorizer).filter(|authorizer| !authorizer.fields.is_empty())
+            match (
+                context.authorizer.fields.is_empty(),
+                &context.identity.user_arn,
+            ) {
+                (true, None) => return Ok(None),
+                (true, Some(user_arn)) => Some(user_arn.clone()),
+                (false, _) => subject(&context.authorizer),
+            }
         }
-        _ => None,
+        _ => return Ok(None),
     };
-    match authorizer {
-        None => Ok(None),
-        Some(authorizer) => subject(authorizer)
-            .filter(|subject| !subject.trim().is_empty() && !subject.contains('\0'))
-            .map(Some)
-            .ok_or(Problem::Unauthorized),
-    }
+    subject
+        .filter(|subject| !subject.trim().is_empty() && !subject.contains('\0'))
+        .map(Some)
+        .ok_or(Problem::Unauthorized)
 }
 
 /// Where each kind of authorizer puts the subject, in the order of how sure it is.

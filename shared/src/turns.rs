@@ -27,6 +27,9 @@ const MESSAGE_ID_KEY: &str = "chat_messages_message_id_key";
 pub struct Question {
     /// The session it belongs to; opened if nobody has used the id.
     pub session_id: Uuid,
+    /// Whether the caller chose the session. If not, a question that is there already belongs to the
+    /// session it was asked in.
+    pub is_session_chosen: bool,
     /// Its id; the same id again is the same question.
     pub message_id: Uuid,
     /// What the user said.
@@ -58,6 +61,8 @@ pub struct ContextMessage {
 /// A turn in progress.
 #[derive(Debug)]
 pub struct Turn {
+    /// The session of the turn.
+    pub session_id: Uuid,
     /// The place of the question in its session.
     pub question_seq: i64,
     /// The messages before the question, oldest first.
@@ -88,8 +93,15 @@ pub struct Answer {
 pub enum Begun {
     /// The model is to be asked.
     Started(Turn),
-    /// The question was answered before, by the message at this place.
-    Answered(Answer, i64),
+    /// The question was answered before.
+    Answered {
+        /// The session of the turn.
+        session_id: Uuid,
+        /// What was answered.
+        answer: Answer,
+        /// The place of the answer.
+        seq: i64,
+    },
 }
 
 /// Begins a turn, or finds the stored answer if the question was answered before.
@@ -115,8 +127,12 @@ pub async fn begin(
         return match outcome.as_str() {
             "started" => Ok(Begun::Started(read_turn(&row)?)),
             "answered" => {
-                let (answer, seq) = read_answer(&row)?;
-                Ok(Begun::Answered(answer, seq))
+                let (session_id, seq) = read_place(&row)?;
+                Ok(Begun::Answered {
+                    session_id,
+                    answer: read_answer(&row)?,
+                    seq,
+                })
             }
             "not_found" => Err(Problem::SessionNotFound(question.session_id)),
             "reused" => Err(Problem::MessageIdReused),
@@ -137,9 +153,8 @@ pub async fn begin(
 pub async fn finish(
     database: &Database,
     caller: &Caller,
-    question: &Question,
-    lease: Lease,
     turn: &Turn,
+    lease: Lease,
     answer: &Answer,
 ) -> Result<i64, Problem> {
     let audio_files = as_array(&answer.audio_files);
@@ -153,7 +168,7 @@ pub async fn finish(
                 caller.deadline,
                 include_str!("sql/finish_turn.sql"),
                 &[
-                    (&question.session_id, Type::UUID),
+                    (&turn.session_id, Type::UUID),
                     (&caller.owner, Type::TEXT),
                     (&lease.lease_id, Type::UUID),
                     (&turn.question_seq, Type::INT8),
@@ -182,11 +197,11 @@ pub async fn finish(
 pub async fn abandon(
     database: &Database,
     caller: &Caller,
-    session_id: Uuid,
+    turn: &Turn,
     lease: Lease,
 ) -> Result<(), Problem> {
     let parameters: [Parameter<'_>; 3] = [
-        (&session_id, Type::UUID),
+        (&turn.session_id, Type::UUID),
         (&caller.owner, Type::TEXT),
         (&lease.lease_id, Type::UUID),
     ];
@@ -213,6 +228,7 @@ async fn decide(
             include_str!("sql/begin_turn.sql"),
             &[
                 (&question.session_id, Type::UUID),
+                (&question.is_session_chosen, Type::BOOL),
                 (&caller.owner, Type::TEXT),
                 (&question.message_id, Type::UUID),
                 (&question.content, Type::TEXT),
@@ -242,13 +258,18 @@ fn read_turn(row: &Row) -> Result<Turn, DatabaseError> {
         .map(|(role, content)| ContextMessage { role, content })
         .collect();
     Ok(Turn {
+        session_id: row.try_get("session_id")?,
         question_seq: row.try_get("question_seq")?,
         context,
     })
 }
 
-fn read_answer(row: &Row) -> Result<(Answer, i64), DatabaseError> {
-    let answer = Answer {
+fn read_place(row: &Row) -> Result<(Uuid, i64), DatabaseError> {
+    Ok((row.try_get("session_id")?, row.try_get("answer_seq")?))
+}
+
+fn read_answer(row: &Row) -> Result<Answer, DatabaseError> {
+    Ok(Answer {
         response_id: row.try_get("response_id")?,
         content: row.try_get("content")?,
         audio_files: from_array(row.try_get("audio_files")?),
@@ -261,8 +282,7 @@ fn read_answer(row: &Row) -> Result<(Answer, i64), DatabaseError> {
         output_tokens: row
             .try_get::<_, Option<_>>("output_tokens")?
             .unwrap_or_default(),
-    };
-    Ok((answer, row.try_get("answer_seq")?))
+    })
 }
 
 /// Nothing is stored as null, not as an empty array.

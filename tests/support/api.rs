@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -15,9 +16,21 @@ use uuid::Uuid;
 
 use super::postgres;
 
-/// The API, as the local server routes it.
+/// Each way to ask the database something.
+pub const ENDPOINTS: [&str; 6] = [
+    "history",
+    "status",
+    "service status",
+    "load-session",
+    "reset",
+    "chat",
+];
+
+/// The API, as the local server routes it, once or several times on one database.
 pub struct TestApi {
-    router: Router,
+    /// Each has a connection of its own, as each environment of a function has.
+    environments: Vec<Router>,
+    next: AtomicUsize,
     /// The name of its database.
     pub database: String,
 }
@@ -46,25 +59,52 @@ impl TestApi {
         Self::on(database, &url, settings).await
     }
 
+    /// The API on a new database in this many environments, which take the requests in turn.
+    pub async fn in_environments(count: usize) -> Self {
+        let database = postgres::migrated_database().await;
+        let url = postgres::server().url(&database);
+        Self::on_in_environments(database, &url, &[], count).await
+    }
+
     /// The API on a database, which it reaches by `url`.
     pub async fn on(database: String, url: &str, settings: &[(&str, &str)]) -> Self {
+        Self::on_in_environments(database, url, settings, 1).await
+    }
+
+    /// The API on a database, which it reaches by `url`, in this many environments.
+    pub async fn on_in_environments(
+        database: String,
+        url: &str,
+        settings: &[(&str, &str)],
+        count: usize,
+    ) -> Self {
         let settings: HashMap<_, _> = settings
             .iter()
             .map(|(name, value)| (name.to_string(), value.to_string()))
             .collect();
-        let config = ChatConfig::read(|name| settings.get(name).cloned())
-            .await
-            .unwrap();
-        let connected = Database::new(DatabaseConfig::parse(url).unwrap());
+        let mut environments = Vec::new();
+        for _ in 0..count {
+            let config = ChatConfig::read(|name| settings.get(name).cloned())
+                .await
+                .unwrap();
+            let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
+            environments.push(local::server::router(connected, config));
+        }
         Self {
-            router: local::server::router(Arc::new(connected), config),
+            environments,
+            next: AtomicUsize::new(0),
             database,
         }
     }
 
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Answer {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
+        let response = self.environments[next]
+            .clone()
+            .oneshot(request)
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
         let body = if bytes.is_empty() {
@@ -178,20 +218,29 @@ impl TestApi {
         .await
     }
 
-    /// Each way to ask the database something, one for each endpoint.
-    pub async fn every_endpoint(&self, session_id: Uuid) -> Vec<(&'static str, Answer)> {
-        vec![
-            ("history", self.history(session_id, "").await),
-            ("status", self.status(session_id).await),
-            ("service status", self.service_status().await),
-            ("load-session", self.load(session_id).await),
-            ("reset", self.reset(session_id).await),
-            (
-                "chat",
+    /// One of the ways to ask the database something, by its name.
+    pub async fn ask(&self, endpoint: &str, session_id: Uuid) -> Answer {
+        match endpoint {
+            "history" => self.history(session_id, "").await,
+            "status" => self.status(session_id).await,
+            "service status" => self.service_status().await,
+            "load-session" => self.load(session_id).await,
+            "reset" => self.reset(session_id).await,
+            "chat" => {
                 self.chat(json!({ "query": "Hi", "session_id": session_id }))
-                    .await,
-            ),
-        ]
+                    .await
+            }
+            other => panic!("there is no endpoint {other}"),
+        }
+    }
+
+    /// Asks each way, in turn.
+    pub async fn every_endpoint(&self, session_id: Uuid) -> Vec<(&'static str, Answer)> {
+        let mut answers = Vec::new();
+        for endpoint in ENDPOINTS {
+            answers.push((endpoint, self.ask(endpoint, session_id).await));
+        }
+        answers
     }
 
     /// Runs statements in the database as its owner.
@@ -253,8 +302,8 @@ impl Answer {
         for member in ["session_id", "message_id"] {
             if let Some(id) = self.body.get(member) {
                 assert!(
-                    status >= 500,
-                    "only a turn that failed names its ids: {}",
+                    status >= 500 || code == "session_busy",
+                    "only a turn to repeat names its ids: {}",
                     self.body
                 );
                 expected[member] = id.clone();

@@ -25,7 +25,7 @@ pub enum Reply {
     Late(Duration, String),
     /// Answers with a text once [`ModelServer::release`] lets it.
     Held(String),
-    /// Answers with `answer to ` and the question; with status 500 while [`ModelServer::fail`] says.
+    /// Answers with `answer to ` and the last question; with status 500 while [`ModelServer::fail`] says.
     Echo,
 }
 
@@ -126,7 +126,9 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
         Reply::Echo => {
-            let text = format!("answer to {}", question.as_str().unwrap_or_default());
+            // The question may be joined with earlier ones that were never answered.
+            let question = question.as_str().and_then(|text| text.split("\n\n").last());
+            let text = format!("answer to {}", question.unwrap_or_default());
             completion(json!({ "role": "assistant", "content": text }), "stop")
         }
         Reply::Late(wait, text) => {

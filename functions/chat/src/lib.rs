@@ -75,21 +75,40 @@ impl Chat {
             duration: self.config.model_timeout + LEASE_MARGIN,
         };
         let context_messages = self.config.context_messages;
-        let begun = turns::begin(&self.database, caller, question, lease, context_messages).await?;
+        let begun = turns::begin(&self.database, caller, question, lease, context_messages)
+            .await
+            .map_err(|problem| {
+                // It may have been stored all the same: the ids make it safe to repeat.
+                if problem.status().is_server_error() {
+                    problem.in_turn(question.session_id, question.message_id)
+                } else {
+                    problem
+                }
+            })?;
         let turn = match begun {
             Begun::Started(turn) => turn,
-            Begun::Answered(answer, seq) => return Ok(reply(question, &answer, seq)?.replayed()),
-        };
-
-        let answer = match self.ask(caller, question, &turn).await {
-            Ok(answer) => answer,
-            Err(problem) => {
-                self.abandon(caller, question, lease).await;
-                return Err(problem);
+            Begun::Answered {
+                session_id,
+                answer,
+                seq,
+            } => {
+                return Ok(reply(question, session_id, &answer, seq)?.replayed());
             }
         };
-        let seq = turns::finish(&self.database, caller, question, lease, &turn, &answer).await?;
-        reply(question, &answer, seq)
+
+        let finished = match self.ask(caller, question, &turn).await {
+            Ok(answer) => turns::finish(&self.database, caller, &turn, lease, &answer)
+                .await
+                .map(|seq| (answer, seq)),
+            Err(problem) => Err(problem),
+        };
+        match finished {
+            Ok((answer, seq)) => reply(question, turn.session_id, &answer, seq),
+            Err(problem) => {
+                self.abandon(caller, &turn, lease).await;
+                Err(problem.in_turn(turn.session_id, question.message_id))
+            }
+        }
     }
 
     /// Asks the model within its limit and the caller's.
@@ -113,9 +132,8 @@ impl Chat {
     }
 
     /// Lets the turn be repeated at once. Where that fails, the lease ends by itself.
-    async fn abandon(&self, caller: &Caller, question: &Question, lease: Lease) {
-        let abandoned = turns::abandon(&self.database, caller, question.session_id, lease).await;
-        if let Err(problem) = abandoned {
+    async fn abandon(&self, caller: &Caller, turn: &Turn, lease: Lease) {
+        if let Err(problem) = turns::abandon(&self.database, caller, turn, lease).await {
             tracing::warn!(
                 code = problem.code(),
                 "the lease of a failed turn is left to end"
@@ -131,26 +149,17 @@ impl Endpoint for Chat {
     /// Every problem of the contract but the cursors'.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let question = question(&request)?;
-        self.turn(request.caller(), &question)
-            .await
-            .map_err(|problem| {
-                // What failed on our side may have stored the message: the ids make it safe to repeat.
-                if problem.status().is_server_error() {
-                    problem.in_turn(question.session_id, question.message_id)
-                } else {
-                    problem
-                }
-            })
+        self.turn(request.caller(), &question).await
     }
 }
 
 fn question(request: &Request) -> Result<Question, Problem> {
     let fields = request.fields()?;
+    let session_id = fields.optional_id("session_id")?;
     Ok(Question {
         content: fields.required_text("query", MAX_QUERY_CHARACTERS)?,
-        session_id: fields
-            .optional_id("session_id")?
-            .unwrap_or_else(Uuid::now_v7),
+        session_id: session_id.unwrap_or_else(Uuid::now_v7),
+        is_session_chosen: session_id.is_some(),
         message_id: fields
             .optional_id("message_id")?
             .unwrap_or_else(Uuid::now_v7),
@@ -161,14 +170,19 @@ fn question(request: &Request) -> Result<Question, Problem> {
 
 /// The answer of a turn. `seq` has no gaps, so the place of the answer is the length of the
 /// conversation that it ends.
-fn reply(question: &Question, answer: &Answer, seq: i64) -> Result<Reply, Problem> {
+fn reply(
+    question: &Question,
+    session_id: Uuid,
+    answer: &Answer,
+    seq: i64,
+) -> Result<Reply, Problem> {
     Reply::json(&TurnAnswer {
         response: &answer.content,
         query: &question.content,
         audio_files: &answer.audio_files,
         audio_provided: !answer.audio_files.is_empty(),
         conversation_length: seq,
-        session_id: question.session_id,
+        session_id,
         message_id: question.message_id,
         response_id: answer.response_id,
         function_calls: &answer.function_calls,

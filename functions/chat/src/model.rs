@@ -9,6 +9,10 @@ use shared::turns::{Answer, ContextMessage};
 use crate::audio::Catalogue;
 pub use remote::Remote;
 
+/// How deep what a model says may be nested. What is stored is read again as a part of something
+/// larger, and JSON of more than 128 levels is not read.
+const MAX_DEPTH: usize = 100;
+
 /// A model that answers a user's message.
 #[derive(Debug)]
 pub enum Model {
@@ -77,12 +81,20 @@ fn storable_text(text: &str) -> String {
 }
 
 fn storable(value: Value) -> Value {
+    storable_at(value, 0)
+}
+
+fn storable_at(value: Value, depth: usize) -> Value {
     match value {
+        Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => Value::String("…".into()),
         Value::String(text) => Value::String(storable_text(&text)),
-        Value::Array(items) => items.into_iter().map(storable).collect(),
+        Value::Array(items) => items
+            .into_iter()
+            .map(|item| storable_at(item, depth + 1))
+            .collect(),
         Value::Object(members) => members
             .into_iter()
-            .map(|(key, item)| (storable_text(&key), storable(item)))
+            .map(|(key, item)| (storable_text(&key), storable_at(item, depth + 1)))
             .collect(),
         other => other,
     }
@@ -99,5 +111,13 @@ mod tests {
         let expected =
             json!({ "a\u{fffd}": ["\u{fffd}", { "b": "x\u{fffd}y", "c": 1 }], "d": null });
         assert_eq!(storable(value), expected);
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_to_be_read_again_is_cut_off() {
+        let deep = (0..126).fold(json!(1), |inner, _| json!([inner]));
+        let stored = json!([[storable(deep)]]).to_string();
+        assert!(stored.contains('…'));
+        assert!(serde_json::from_str::<Value>(&stored).is_ok());
     }
 }

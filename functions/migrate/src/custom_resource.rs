@@ -1,7 +1,7 @@
 //! A CloudFormation custom resource: the same migration, with the result sent to a URL.
 //!
-//! CloudFormation waits for that answer, up to an hour, so one is sent whatever happens; deleting
-//! the resource never touches data.
+//! CloudFormation waits for that answer, up to an hour, so one is sent whatever becomes of the
+//! migration, and before the invocation's time is over. Deleting the resource never touches data.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use aws_lambda_events::cloudformation::{
 };
 use futures_util::FutureExt;
 use serde_json::Value;
-use shared::database::DatabaseConfig;
+use shared::database::{DatabaseConfig, DatabaseConfigError};
+use tokio::time::timeout;
 
 use crate::schema::{self, MigrateError, Report};
 
@@ -26,17 +27,30 @@ const MAX_REASON_CHARACTERS: usize = 1000;
 /// How long sending the answer may take.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(10);
 
-pub(crate) async fn handle(config: &DatabaseConfig, event: Value) -> Result<Value, MigrateError> {
+/// What is kept back of the invocation's time to send the answer.
+const NOTIFICATION_RESERVE: Duration = Duration::from_secs(12);
+
+pub(crate) async fn handle(
+    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    event: Value,
+    limit: Duration,
+) -> Result<Value, MigrateError> {
     let event: Event = serde_json::from_value(event).map_err(MigrateError::InvalidEvent)?;
-    let result = AssertUnwindSafe(apply(config, &event))
+    let limit = limit.saturating_sub(NOTIFICATION_RESERVE);
+    let applied = AssertUnwindSafe(timeout(limit, apply(config, &event)))
         .catch_unwind()
-        .await
-        .unwrap_or_else(|_| {
-            Err(MigrateError::Failed {
-                step: "migrating".into(),
-                cause: "it panicked; the log has the cause".into(),
-            })
-        });
+        .await;
+    let result = match applied {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) => Err(MigrateError::TookTooLong(limit)),
+        Err(_) => Err(MigrateError::Failed {
+            step: "migrating".into(),
+            cause: "it panicked; the log has the place".into(),
+        }),
+    };
+    if let Err(error) = &result {
+        tracing::error!(cause = %error, "the migration failed");
+    }
     notify(&event, &result).await?;
     match result? {
         Some(report) => report.to_json(),
@@ -44,18 +58,24 @@ pub(crate) async fn handle(config: &DatabaseConfig, event: Value) -> Result<Valu
     }
 }
 
-async fn apply(config: &DatabaseConfig, event: &Event) -> Result<Option<Report>, MigrateError> {
+async fn apply(
+    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    event: &Event,
+) -> Result<Option<Report>, MigrateError> {
     match event {
-        Event::Create(_) => schema::migrate(config).await.map(Some),
-        Event::Update(_) => match schema::migrate(config).await {
-            // A stack that rolls back sends the update to the old version of this function. The
-            // schema stays: migrations tolerate the code that was live before them.
-            Err(MigrateError::Unknown(name)) => {
-                tracing::warn!(migration = name, "the database is newer than this version");
-                schema::status(config).await.map(Some)
+        Event::Create(_) => schema::migrate(config?).await.map(Some),
+        Event::Update(_) => {
+            let config = config?;
+            match schema::migrate(config).await {
+                // A stack that rolls back sends the update to the old version of this function. The
+                // schema stays: migrations tolerate the code that was live before them.
+                Err(MigrateError::Unknown(name)) => {
+                    tracing::warn!(migration = name, "the database is newer than this version");
+                    schema::status(config).await.map(Some)
+                }
+                result => result.map(Some),
             }
-            result => result.map(Some),
-        },
+        }
         // Deleting the resource leaves the data alone; so does what CloudFormation may add.
         _ => Ok(None),
     }

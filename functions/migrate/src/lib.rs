@@ -7,23 +7,36 @@
 mod custom_resource;
 mod schema;
 
+use std::time::Duration;
+
 use serde_json::Value;
-use shared::database::DatabaseConfig;
+use shared::database::{DatabaseConfig, DatabaseConfigError};
 
 pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
 
-/// Handles one invocation.
+/// Handles one invocation, within `limit`. A database that is not configured is a failure of the
+/// invocation, so that CloudFormation is told of it, too.
 ///
 /// # Errors
 /// [`MigrateError`]. For a custom resource CloudFormation is told of it as well.
-pub async fn handle(config: &DatabaseConfig, event: Value) -> Result<Value, MigrateError> {
+pub async fn handle(
+    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    event: Value,
+    limit: Duration,
+) -> Result<Value, MigrateError> {
     if event.get("RequestType").is_some() {
-        return custom_resource::handle(config, event).await;
+        return custom_resource::handle(config, event, limit).await;
     }
-    let report = match event.get("action").unwrap_or(&Value::Null) {
-        Value::Null => migrate(config).await?,
-        Value::String(action) if action == "migrate" => migrate(config).await?,
-        Value::String(action) if action == "status" => status(config).await?,
+    let config = config?;
+    let action = match &event {
+        Value::Null => Value::Null,
+        Value::Object(members) => members.get("action").cloned().unwrap_or_default(),
+        _ => return Err(MigrateError::UnknownAction),
+    };
+    let report = match action.as_str() {
+        Some("migrate") => migrate(config).await?,
+        None if action.is_null() => migrate(config).await?,
+        Some("status") => status(config).await?,
         _ => return Err(MigrateError::UnknownAction),
     };
     report.to_json()

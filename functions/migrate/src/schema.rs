@@ -9,7 +9,7 @@ use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
-use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
+use shared::database::{Connection, DatabaseConfig, DatabaseConfigError, DatabaseError, Parameter};
 use tokio::time::timeout;
 use tokio_postgres::types::Type;
 
@@ -57,6 +57,12 @@ impl Report {
 /// Why the schema was not brought up to date.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
+    /// No database is configured.
+    #[error("{0}")]
+    Config(#[from] DatabaseConfigError),
+    /// It took longer than the invocation may.
+    #[error("the migration was not done within {} s; give the function more time", .0.as_secs())]
+    TookTooLong(Duration),
     /// The event asks for something else.
     #[error("unknown action; use {{\"action\": \"migrate\"}} or {{\"action\": \"status\"}}")]
     UnknownAction,

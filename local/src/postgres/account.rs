@@ -18,10 +18,19 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account to use; `None` where we are not root and need no other.
-    pub fn for_server() -> Result<Option<Self>, PostgresError> {
+    /// The account to use; `None` where we are not root and need no other. What is in `home` already
+    /// stays with its owner.
+    pub fn for_server(home: &Path) -> Result<Option<Self>, PostgresError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
+        }
+        if let Ok(metadata) = home.metadata()
+            && metadata.uid() != 0
+        {
+            return Ok(Some(Self {
+                user_id: metadata.uid(),
+                group_id: metadata.gid(),
+            }));
         }
         let passwd = std::fs::read_to_string("/etc/passwd")
             .map_err(PostgresError::system("/etc/passwd cannot be read"))?;

@@ -1,6 +1,7 @@
 //! Setting up a server, starting it, and taking care that it ends when we do.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -14,7 +15,7 @@ use uuid::Uuid;
 
 use super::account::Account;
 use super::programs::Programs;
-use super::{PostgresError, home_for};
+use super::{PostgresError, home_in};
 use crate::progress::shown;
 
 /// The superuser of our own server, and its database.
@@ -76,8 +77,7 @@ impl PostgresServer {
     /// # Errors
     /// [`PostgresError`], which says what to do.
     pub async fn start(folder: &Path, durability: Durability) -> Result<Self, PostgresError> {
-        let account = Account::for_server()?;
-        let home = home_for(folder, account.as_ref());
+        let (home, account) = home_in(folder)?;
         let lock = take(&home, account.as_ref())?;
         let data = home.join("data");
 
@@ -180,18 +180,23 @@ fn url(port: u16, password: &str, database: &str) -> String {
 /// Makes the folder and keeps other instances out of it.
 fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresError> {
     let cannot = |what: &str| PostgresError::system(format!("{} {what}", home.display()));
-    fs::create_dir_all(home).map_err(cannot("cannot be made"))?;
-    fs::set_permissions(home, fs::Permissions::from_mode(0o700))
-        .map_err(cannot("cannot be made private"))?;
-    if let Some(account) = account {
-        account.own(home)?;
+    if !home.exists() {
+        fs::create_dir_all(home).map_err(cannot("cannot be made"))?;
+        fs::set_permissions(home, fs::Permissions::from_mode(0o700))
+            .map_err(cannot("cannot be made private"))?;
+        if let Some(account) = account {
+            account.own(home)?;
+        }
     }
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .open(home.join("lock"))
-        .map_err(cannot("cannot be written to"))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
+            _ => cannot("cannot be written to")(error),
+        })?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(PostgresError::InUse(home.to_owned())),

@@ -21,7 +21,7 @@ const VERSION_FOLDERS: [(&str, &str); 6] = [
 ];
 
 /// The oldest version whose SQL we use.
-const OLDEST_VERSION: u32 = 13;
+const OLDEST_VERSION: u32 = 14;
 
 /// The version that is downloaded where none is installed.
 const DOWNLOADED_VERSION: &str = "=17";

@@ -50,6 +50,12 @@ pub fn parse(text: &str) -> Result<ConnectionString, DatabaseConfigError> {
                 cause
             })
         })?;
+    let has_at_sign = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
+    if postgres.get_hosts().iter().any(has_at_sign) {
+        return Err(DatabaseConfigError(
+            "the host has an @ in it; write an @ in the password as %40".into(),
+        ));
+    }
     if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
         return Err(DatabaseConfigError("names no host".into()));
     }
@@ -238,6 +244,7 @@ mod tests {
             ("postgresql://u:secret@h/d?colour=blue", "colour"),
             ("postgresql://u:secret@h:port/d", "port"),
             ("user=u password=secret", "names no host"),
+            ("postgresql://u:p@secret@h/d", "%40"),
         ];
         for (text, expected) in cases {
             let error = parse(text).unwrap_err().to_string();

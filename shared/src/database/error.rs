@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::io;
 
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// What to do about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,6 +106,12 @@ impl DatabaseError {
         self
     }
 
+    /// The same failure, after which the connection is of no use.
+    pub(super) fn with_lost_connection(mut self) -> Self {
+        self.0.lost = true;
+        self
+    }
+
     /// Whether missing rights may be behind it. A schema without `USAGE` hides its tables, which
     /// then seem not to exist.
     pub(super) fn may_lack_rights(&self) -> bool {
@@ -152,7 +158,7 @@ impl From<&tokio_postgres::Error> for DatabaseError {
                 failure: failure(answer.code()),
                 state: Some(answer.code().clone()),
                 constraint: answer.constraint().map(str::to_owned),
-                lost: ends_session(answer.code()),
+                lost: ends_session(answer),
                 description: describe(answer),
             }));
         }
@@ -194,18 +200,14 @@ fn failure(state: &SqlState) -> DatabaseFailure {
     }
 }
 
-/// Whether the server ends the session with this SQLSTATE, or is one to turn away from: after a
-/// failover the old writer answers that it is read-only.
-fn ends_session(state: &SqlState) -> bool {
-    class(state) == "08"
-        || matches!(
-            *state,
-            SqlState::ADMIN_SHUTDOWN
-                | SqlState::CRASH_SHUTDOWN
-                | SqlState::CANNOT_CONNECT_NOW
-                | SqlState::READ_ONLY_SQL_TRANSACTION
-        )
-        || state.code() == "57P05"
+/// Whether the server ends the session, or is one to turn away from: after a failover the old writer
+/// answers that it is read-only.
+fn ends_session(answer: &DbError) -> bool {
+    matches!(
+        answer.parsed_severity(),
+        Some(Severity::Fatal | Severity::Panic)
+    ) || class(answer.code()) == "08"
+        || *answer.code() == SqlState::READ_ONLY_SQL_TRANSACTION
 }
 
 fn class(state: &SqlState) -> &str {

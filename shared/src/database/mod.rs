@@ -104,13 +104,16 @@ impl Database {
         let error = match answer.await {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => DatabaseError::from(error),
-            Err(_) => DatabaseError::statement_timed_out(),
+            Err(_) => {
+                connection.cancel();
+                DatabaseError::statement_timed_out()
+            }
         };
+        let error = privileges::explain(&connection, limit, error).await;
         if error.ends_connection() {
             self.discard(&connection).await;
-            return Err(error);
         }
-        Err(privileges::explain(&connection, limit, error).await)
+        Err(error)
     }
 
     /// The kept connection, or a new one. Callers that arrive while one is being made share it, and

@@ -20,7 +20,7 @@ const REQUIRED: &[(&str, &str)] = &[
 /// Rights on tables that are in sight, then schemas that hold our tables out of sight.
 const MISSING: &str = "
     select privilege || ' on ' || object as missing
-    from unnest($1::text[], $2::text[]) with ordinality as required (object, privilege, position)
+    from unnest($1::text[], $2::text[]) as required (object, privilege)
     where to_regclass(object) is not null
       and not has_table_privilege(to_regclass(object), privilege)
     union all
@@ -31,6 +31,7 @@ const MISSING: &str = "
       and c.relkind in ('r', 'p')
       and n.nspname = any(string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
       and not has_schema_privilege(n.oid, 'USAGE')
+    order by missing
     limit 20";
 
 /// The rights that the connected user lacks, each as `RIGHT on object`. Tables that do not exist
@@ -63,6 +64,8 @@ pub(super) async fn explain(
     }
     match timeout_at(limit, missing(connection)).await {
         Ok(Ok(missing)) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
-        _ => error,
+        Ok(_) => error,
+        // The question is still under way, and the next statement would wait behind it.
+        Err(_) => error.with_lost_connection(),
     }
 }

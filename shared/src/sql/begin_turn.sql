@@ -4,21 +4,35 @@
 -- All is decided on one snapshot (`seen`), and the session's row is written only if it is still as
 -- it was there. Otherwise the outcome is `stale`: the caller sends the statement again.
 --
--- $1 session_id, $2 owner, $3 message_id, $4 content, $5 audio_files, $6 metadata, $7 lease_id,
--- $8 lease in seconds, $9 number of messages of context
+-- $1 session_id, $2 whether the caller chose it, $3 owner, $4 message_id, $5 content,
+-- $6 audio_files, $7 metadata, $8 lease_id, $9 lease in seconds, $10 number of messages of context
 with
 clock as materialized (
     select clock_timestamp() as now
 ),
+-- A repeated call that names no session means the one in which its message is.
+chosen as materialized (
+    select coalesce(
+        (
+            select s.session_id
+            from chat_messages m
+            join chat_sessions s using (session_id)
+            where m.message_id = $4
+              and s.owner is not distinct from $3
+              and not $2
+        ),
+        $1
+    ) as session_id
+),
 seen as (
-    select owner, is_active, message_count, lease_id, lease_until
-    from chat_sessions
-    where session_id = $1
+    select s.owner, s.is_active, s.message_count, s.lease_id, s.lease_until
+    from chosen
+    join chat_sessions s using (session_id)
 ),
 repeated as (
     select
         m.seq,
-        m.session_id = $1 and m.role = 'user' and m.content = $4 as is_same,
+        m.session_id = chosen.session_id and m.role = 'user' and m.content = $5 as is_same,
         answer.message_id as response_id,
         answer.seq as answer_seq,
         answer.content,
@@ -27,22 +41,23 @@ repeated as (
         answer.model,
         answer.input_tokens,
         answer.output_tokens
-    from chat_messages m
+    from chosen
+    cross join chat_messages m
     left join chat_messages answer
         on answer.session_id = m.session_id
         and answer.reply_to_seq = m.seq
-    where m.message_id = $3
+    where m.message_id = $4
 ),
 judged as (
     select
         case
-            when exists (select from seen where owner is distinct from $2) then 'not_found'
+            when exists (select from seen where owner is distinct from $3) then 'not_found'
             when exists (select from repeated where not is_same) then 'reused'
             when exists (select from repeated where response_id is not null) then 'answered'
             when exists (select from seen where not is_active) then 'inactive'
             when exists (
                 select from seen
-                where lease_id <> $7
+                where lease_id <> $8
                   and lease_until > (select now from clock)
             ) then 'busy'
             else 'started'
@@ -55,8 +70,10 @@ session as (
         session_id, owner, created_at, updated_at, message_count, user_messages,
         first_message_time, last_message_time, lease_id, lease_until
     )
-    select $1, $2, now, now, 1, 1, now, now, $7, now + make_interval(secs => $8)
+    select
+        chosen.session_id, $3, now, now, 1, 1, now, now, $8, now + make_interval(secs => $9)
     from judged
+    cross join chosen
     cross join clock
     where outcome = 'started'
     on conflict (session_id) do update
@@ -75,28 +92,33 @@ session as (
         select (message_count, is_active, lease_id, lease_until)
         from seen
     )
-    returning message_count, last_message_time
+    returning session_id, message_count, last_message_time
 ),
 question as (
     insert into chat_messages (
         session_id, seq, message_id, role, content, timestamp, audio_files, metadata
     )
-    select $1, session.message_count, $3, 'user', $4, session.last_message_time, $5, $6
+    select session_id, message_count, $4, 'user', $5, last_message_time, $6, $7
     from session
     cross join judged
     where judged.added = 1
     returning seq
 ),
 context as (
-    select m.seq, m.role, m.content
-    from chat_messages m
-    where m.session_id = $1
-      and m.seq < coalesce((select seq from repeated), 9223372036854775807)
-      and exists (select from session)
-    order by m.seq desc
-    limit $9
+    select recent.*
+    from session
+    -- For this one session, so that its index is read from the end and no further than the limit.
+    cross join lateral (
+        select m.seq, m.role, m.content
+        from chat_messages m
+        where m.session_id = session.session_id
+          and m.seq < coalesce((select seq from repeated), 9223372036854775807)
+        order by m.seq desc
+        limit $10
+    ) recent
 )
 select
+    chosen.session_id,
     case
         when judged.outcome = 'started' and not exists (select from session) then 'stale'
         else judged.outcome
@@ -113,4 +135,5 @@ select
     repeated.input_tokens,
     repeated.output_tokens
 from judged
+cross join chosen
 left join repeated on judged.outcome = 'answered'

@@ -1,38 +1,57 @@
 -- A page of a session's messages: one row at least for a session that exists, without a message in
 -- it where the page is empty.
 --
--- A page stops once the texts in it pass $6 bytes, so that a long history does not travel only to be
--- thrown away. What `{order}` stands for is put in by the module: `asc` or `desc`.
+-- What is on the page is measured first, 32 places at a time and no further than the limits, because
+-- a long history must not be read only to be thrown away. A `{…}` stands for what depends on the
+-- direction; the module puts it in.
 --
 -- $1 session_id, $2 owner, $3 after seq, $4 before seq, $5 limit, $6 bytes
-select s.message_count, m.*
-from chat_sessions s
+with recursive
+session as (
+    select
+        session_id,
+        message_count,
+        $3 as low,
+        least($4, message_count + 1) as high
+    from chat_sessions
+    where session_id = $1
+      and owner is not distinct from $2
+),
+measured as (
+    select 0::bigint as chunks, 0::bigint as bytes
+    union all
+    select measured.chunks + 1, measured.bytes + chunk.bytes
+    from measured
+    cross join session
+    cross join lateral (
+        select coalesce(sum(
+            octet_length(m.content)
+            + coalesce(octet_length(m.audio_files::text), 0)
+            + coalesce(octet_length(m.function_calls::text), 0)
+            + coalesce(octet_length(m.metadata::text), 0)
+        ), 0)::bigint as bytes
+        from chat_messages m
+        where m.session_id = session.session_id
+          and m.seq > session.low
+          and m.seq < session.high
+          and {in_next_chunk}
+    ) chunk
+    where measured.bytes <= $6
+      and 32 * measured.chunks < least($5, session.high - session.low - 1)
+)
+select session.message_count, page.*
+from session
 left join lateral (
-    select seq, message_id, role, content, timestamp, audio_files, function_calls, metadata
-    from (
-        select
-            page.*,
-            sum(
-                octet_length(content)
-                + coalesce(octet_length(audio_files::text), 0)
-                + coalesce(octet_length(function_calls::text), 0)
-                + coalesce(octet_length(metadata::text), 0)
-            ) over (
-                order by seq {order}
-                rows between unbounded preceding and 1 preceding
-            ) as bytes_before
-        from (
-            select seq, message_id, role, content, timestamp, audio_files, function_calls, metadata
-            from chat_messages
-            where session_id = s.session_id
-              and seq > $3
-              and seq < $4
-            order by seq {order}
-            limit $5
-        ) page
-    ) measured
-    where coalesce(bytes_before, 0) <= $6
-) m on true
-where s.session_id = $1
-  and s.owner is not distinct from $2
-order by m.seq {order}
+    select
+        m.seq, m.message_id, m.role, m.content, m.timestamp,
+        m.audio_files, m.function_calls, m.metadata
+    from (select max(chunks) as chunks from measured) measured
+    cross join chat_messages m
+    where m.session_id = session.session_id
+      and m.seq > session.low
+      and m.seq < session.high
+      and {in_measured_chunks}
+    order by m.seq {order}
+    limit $5
+) page on true
+order by page.seq {order}

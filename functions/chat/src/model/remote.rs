@@ -12,6 +12,7 @@ use genai::{Client, Error, ModelIden, ServiceTarget, WebConfig, webc};
 use serde_json::{Value, json};
 use shared::turns::{Answer, ContextMessage};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::ModelFailure;
@@ -26,6 +27,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The prefixes of `MODEL` for Bedrock with the credentials of the environment.
 const BEDROCK_PREFIXES: [&str; 2] = ["bedrock::", "bedrock_sigv4::"];
+
+/// The prefix of `MODEL` for Ollama.
+const OLLAMA_PREFIX: &str = "ollama::";
 
 /// What a server of one's own is sent as key when there is none; such servers ignore it.
 const NO_KEY: &str = "none";
@@ -104,12 +108,8 @@ impl Remote {
         context: &[ContextMessage],
         question: &str,
     ) -> Result<Answer, ModelFailure> {
-        let mut request = ChatRequest::from_system(system_prompt)
-            .append_messages(context.iter().map(|message| match message.role.as_str() {
-                "assistant" => ChatMessage::assistant(message.content.as_str()),
-                _ => ChatMessage::user(message.content.as_str()),
-            }))
-            .append_message(ChatMessage::user(question));
+        let mut request =
+            ChatRequest::from_system(system_prompt).append_messages(alternating(context, question));
         if self.catalogue.is_some() {
             let tool = Tool::new(FUNCTION_NAME)
                 .with_description(FUNCTION_DESCRIPTION)
@@ -128,11 +128,14 @@ impl Remote {
                 return finish(&response, progress);
             }
             request = request.append_messages(response.into_assistant_message_for_tool_use());
-            for call in &calls {
-                let result = self.run(call, &mut progress);
-                let response = ToolResponse::from_tool_call(call, result.to_string());
-                request = request.append_message(response);
-            }
+            let responses: Vec<ToolResponse> = calls
+                .iter()
+                .map(|call| {
+                    let result = self.run(call, &mut progress);
+                    ToolResponse::from_tool_call(call, result.to_string())
+                })
+                .collect();
+            request = request.append_message(responses);
         }
         Err(ModelFailure(format!(
             "the model called functions {MAX_ROUNDS} times and did not answer"
@@ -145,8 +148,11 @@ impl Remote {
         let response = if self.target.model.adapter_kind == AdapterKind::BedrockSigv4 {
             let runtime = blocking_runtime()
                 .ok_or_else(|| ModelFailure("no thread can be started to sign requests".into()))?;
-            let answered = runtime.spawn(asked).await;
-            answered.map_err(|_| ModelFailure("signing the request failed".into()))?
+            // A set, because it ends its task when the caller stops waiting.
+            let mut task = JoinSet::new();
+            task.spawn_on(asked, runtime.handle());
+            let answered = task.join_next().await.and_then(Result::ok);
+            answered.ok_or_else(|| ModelFailure("signing the request failed".into()))?
         } else {
             asked.await
         };
@@ -204,13 +210,48 @@ fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError
             return Ok(ModelIden::new(AdapterKind::BedrockSigv4, model.to_owned()));
         }
     }
-    let kind = if has_base_url && !name.contains("::") {
-        AdapterKind::OpenAI
-    } else {
-        AdapterKind::from_model(name)
-            .map_err(|_| ChatConfigError(format!("no provider is known for MODEL {name}")))?
-    };
-    Ok(ModelIden::new(kind, name.to_owned()))
+    if has_base_url && !name.contains("::") {
+        return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
+    }
+    // For a name it does not know genai goes to Ollama; that must be asked for.
+    match AdapterKind::from_model(name) {
+        Ok(kind) if kind != AdapterKind::Ollama || name.starts_with(OLLAMA_PREFIX) => {
+            Ok(ModelIden::new(kind, name.to_owned()))
+        }
+        _ => Err(ChatConfigError(format!(
+            "no provider is known for MODEL {name}; put its name before it, as in \
+             {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
+        ))),
+    }
+}
+
+/// The conversation as every provider takes it: it begins with the user, and the two take turns. A
+/// question that was never answered is joined with the next, and an answer whose question is out of
+/// sight is left out.
+fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
+    let mut said: Vec<(bool, String)> = Vec::new();
+    let context = context
+        .iter()
+        .map(|message| (message.role == "user", message.content.as_str()));
+    for (is_user, content) in context.chain([(true, question)]) {
+        match said.last_mut() {
+            Some((last_is_user, last)) if *last_is_user == is_user => {
+                last.push_str("\n\n");
+                last.push_str(content);
+            }
+            None if !is_user => {}
+            _ => said.push((is_user, content.to_owned())),
+        }
+    }
+    said.into_iter()
+        .map(|(is_user, content)| {
+            if is_user {
+                ChatMessage::user(content)
+            } else {
+                ChatMessage::assistant(content)
+            }
+        })
+        .collect()
 }
 
 /// Takes care that a missing key is seen at the start and not by the first caller.
