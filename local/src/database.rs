@@ -7,7 +7,7 @@ use migrate::Report;
 use shared::database::DatabaseConfig;
 
 use crate::LocalError;
-use crate::postgres::{Durability, PostgresServer};
+use crate::postgres::{DATABASE, Durability, PostgresServer};
 use crate::progress::shown;
 
 /// The folder of the server's data below the project, unless `LOCAL_DIR` names another.
@@ -38,7 +38,7 @@ impl LocalDatabase {
         let server = PostgresServer::start(&folder(), Durability::Durable)
             .await
             .map_err(|error| LocalError::new(error.to_string()))?;
-        let config = DatabaseConfig::parse(&server.url("daissy"))
+        let config = DatabaseConfig::parse(&server.url(DATABASE))
             .map_err(|error| LocalError::new(error.to_string()))?;
         let description = format!(
             "PostgreSQL {} of its own, data in {}",

@@ -2,6 +2,7 @@
 //! stopped with us, however we end.
 
 mod account;
+mod folder;
 mod process;
 mod programs;
 
@@ -9,6 +10,12 @@ use std::path::{Path, PathBuf};
 
 use account::Account;
 pub use process::{Durability, PostgresServer};
+
+/// The superuser of our own server.
+const SUPERUSER: &str = "daissy";
+
+/// The database that a server of our own has from the start.
+pub const DATABASE: &str = "daissy";
 
 /// Why there is no server: a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]

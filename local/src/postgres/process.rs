@@ -1,25 +1,19 @@
-//! Setting up a server, starting it, and taking care that it ends when we do.
+//! Starting a server, and taking care that it ends when we do.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::ErrorKind;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::account::Account;
+use super::folder::{major_of, read_password, set_up, take, write_secret};
+use super::programs::Programs;
+use super::{DATABASE, PostgresError, SUPERUSER, home_in};
+use crate::progress::shown;
 use shared::database::{Connection, DatabaseConfig};
 use tokio::time::sleep;
-use uuid::Uuid;
-
-use super::account::Account;
-use super::programs::Programs;
-use super::{PostgresError, home_in};
-use crate::progress::shown;
-
-/// The superuser of our own server, and its database.
-const NAME: &str = "daissy";
 
 /// How long a server may take to start; recovering from a crash takes a while.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -110,7 +104,7 @@ impl PostgresServer {
             _lock: lock,
         };
         server.create_database().await?;
-        write_secret(&server.home.join("database-url"), &server.url(NAME))?;
+        write_secret(&server.home.join("database-url"), &server.url(DATABASE))?;
         Ok(server)
     }
 
@@ -174,108 +168,7 @@ impl PostgresServer {
 }
 
 fn url(port: u16, password: &str, database: &str) -> String {
-    format!("postgresql://{NAME}:{password}@127.0.0.1:{port}/{database}")
-}
-
-/// Makes the folder and keeps other instances out of it.
-fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresError> {
-    let cannot = |what: &str| PostgresError::system(format!("{} {what}", home.display()));
-    if !home.exists() {
-        fs::create_dir_all(home).map_err(cannot("cannot be made"))?;
-        fs::set_permissions(home, fs::Permissions::from_mode(0o700))
-            .map_err(cannot("cannot be made private"))?;
-        if let Some(account) = account {
-            account.own(home)?;
-        }
-    }
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(home.join("lock"))
-        .map_err(|error| match error.kind() {
-            ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
-            _ => cannot("cannot be written to")(error),
-        })?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(PostgresError::InUse(home.to_owned())),
-        Err(TryLockError::Error(error)) => Err(cannot("cannot be locked")(error)),
-    }
-}
-
-fn major_of(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("PG_VERSION"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-}
-
-fn read_password(home: &Path) -> Result<String, PostgresError> {
-    let path = home.join("password");
-    let password = fs::read_to_string(&path).map_err(PostgresError::system(format!(
-        "{} cannot be read",
-        path.display()
-    )))?;
-    Ok(password.trim().to_owned())
-}
-
-/// Runs `initdb`; its result takes its place only when it is whole.
-async fn set_up(
-    home: &Path,
-    programs: &Programs,
-    account: Option<&Account>,
-) -> Result<String, PostgresError> {
-    let (partial, password_file) = (home.join("data.partial"), home.join("password"));
-    let password = Uuid::new_v4().simple().to_string();
-    write_secret(&password_file, &password)?;
-    if let Some(account) = account {
-        account.own(&password_file)?;
-    }
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(PostgresError::system(format!(
-            "{} cannot be removed",
-            partial.display()
-        )))?;
-    }
-
-    let mut command = Command::new(programs.path("initdb"));
-    command
-        .arg("--pgdata")
-        .arg(&partial)
-        .arg("--pwfile")
-        .arg(&password_file)
-        .args([
-            "--username",
-            NAME,
-            "--auth",
-            "scram-sha-256",
-            "--encoding",
-            "UTF8",
-        ])
-        .args(["--locale", "C", "--no-sync"])
-        .current_dir(home);
-    if let Some(account) = account {
-        account.run(&mut command);
-    }
-    let initdb = tokio::task::spawn_blocking(move || command.output()).await;
-    let failed = |cause: String| PostgresError::System {
-        what: "initdb failed".into(),
-        cause,
-    };
-    let output = initdb
-        .map_err(|error| failed(error.to_string()))?
-        .map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ));
-    }
-    fs::rename(&partial, home.join("data")).map_err(PostgresError::system(
-        "the data folder cannot be put in place",
-    ))?;
-    Ok(password)
+    format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}")
 }
 
 /// Starts the server on a free port and waits until it takes connections.
@@ -414,14 +307,6 @@ fn is_running(postmaster_pid: &Path) -> bool {
         .and_then(|line| line.trim().parse().ok());
     pid.and_then(rustix::process::Pid::from_raw)
         .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
-}
-
-fn write_secret(path: &Path, secret: &str) -> Result<(), PostgresError> {
-    let cannot = || PostgresError::system(format!("{} cannot be written", path.display()));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).map_err(cannot())?;
-    std::io::Write::write_all(&mut file, secret.as_bytes()).map_err(cannot())
 }
 
 /// The last lines of the log.

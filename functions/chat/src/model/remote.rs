@@ -1,20 +1,24 @@
 //! A language model asked over HTTP, by way of genai: OpenAI and what speaks its protocol,
 //! Anthropic, Ollama, Bedrock and more.
 
-use std::error::Error as _;
+mod failure;
+mod provider;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use genai::adapter::AdapterKind;
 use genai::chat::{ChatMessage, ChatRequest, ChatResponse, Tool, ToolCall, ToolResponse};
-use genai::resolver::{AuthData, Endpoint};
-use genai::{Client, Error, ModelIden, ServiceTarget, WebConfig, webc};
+use genai::resolver::Endpoint;
+use genai::{Client, ServiceTarget, WebConfig};
 use serde_json::{Value, json};
 use shared::turns::{Answer, ContextMessage};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use self::failure::describe;
+use self::provider::{identify, require_region, usable_key};
 use super::ModelFailure;
 use crate::audio::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
 use crate::config::ChatConfigError;
@@ -24,15 +28,6 @@ const MAX_ROUNDS: usize = 5;
 
 /// How long connecting to the provider may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-
-/// The prefixes of `MODEL` for Bedrock with the credentials of the environment.
-const BEDROCK_PREFIXES: [&str; 2] = ["bedrock::", "bedrock_sigv4::"];
-
-/// The prefix of `MODEL` for Ollama.
-const OLLAMA_PREFIX: &str = "ollama::";
-
-/// What a server of one's own is sent as key when there is none; such servers ignore it.
-const NO_KEY: &str = "none";
 
 /// A model of a provider.
 #[derive(Debug)]
@@ -204,27 +199,6 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
     })
 }
 
-fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError> {
-    for prefix in BEDROCK_PREFIXES {
-        if let Some(model) = name.strip_prefix(prefix) {
-            return Ok(ModelIden::new(AdapterKind::BedrockSigv4, model.to_owned()));
-        }
-    }
-    if has_base_url && !name.contains("::") {
-        return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
-    }
-    // For a name it does not know genai goes to Ollama; that must be asked for.
-    match AdapterKind::from_model(name) {
-        Ok(kind) if kind != AdapterKind::Ollama || name.starts_with(OLLAMA_PREFIX) => {
-            Ok(ModelIden::new(kind, name.to_owned()))
-        }
-        _ => Err(ChatConfigError(format!(
-            "no provider is known for MODEL {name}; put its name before it, as in \
-             {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
-        ))),
-    }
-}
-
 /// The conversation as every provider takes it: it begins with the user, and the two take turns. A
 /// question that was never answered is joined with the next, and an answer whose question is out of
 /// sight is left out.
@@ -254,36 +228,6 @@ fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
         .collect()
 }
 
-/// Takes care that a missing key is seen at the start and not by the first caller.
-fn usable_key(
-    name: &str,
-    auth: AuthData,
-    has_base_url: bool,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<AuthData, ChatConfigError> {
-    let AuthData::FromEnv(key_variable) = &auth else {
-        return Ok(auth);
-    };
-    match variable(key_variable) {
-        Some(key) => Ok(AuthData::from_single(key)),
-        None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
-        None => Err(ChatConfigError(format!(
-            "MODEL {name} needs a key; set {key_variable}"
-        ))),
-    }
-}
-
-/// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
-/// without a word.
-async fn require_region() -> Result<(), ChatConfigError> {
-    match aws_config::load_from_env().await.region() {
-        Some(_) => Ok(()),
-        None => Err(ChatConfigError(
-            "MODEL names Bedrock; set AWS_REGION".into(),
-        )),
-    }
-}
-
 /// genai fetches the credentials for Bedrock by blocking its thread, which a runtime of one thread
 /// (as the functions have) answers with a panic.
 fn blocking_runtime() -> Option<&'static Runtime> {
@@ -297,56 +241,4 @@ fn blocking_runtime() -> Option<&'static Runtime> {
                 .ok()
         })
         .as_ref()
-}
-
-/// What may be logged of a failure. genai's own texts hold the request and the answer.
-fn describe(error: &Error) -> String {
-    match error {
-        Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => {
-            describe_call(webc_error)
-        }
-        Error::HttpError { status, .. } => format!("the provider answered {status}"),
-        Error::RequiresApiKey { .. } | Error::NoAuthData { .. } | Error::NoAuthResolver { .. } => {
-            "the provider's key is missing".into()
-        }
-        Error::Resolver { .. } => "the provider's key or address cannot be found".into(),
-        Error::ChatResponseGeneration { .. } => "the answer cannot be understood".into(),
-        _ => "the request could not be made or its answer not be read".into(),
-    }
-}
-
-fn describe_call(error: &webc::Error) -> String {
-    match error {
-        webc::Error::ResponseFailedStatus { status, body, .. } => match error_code(body) {
-            Some(code) => format!("the provider answered {status} ({code})"),
-            None => format!("the provider answered {status}"),
-        },
-        webc::Error::ResponseFailedNotJson { .. }
-        | webc::Error::ResponseFailedInvalidJson { .. }
-        | webc::Error::JsonValueExt(_) => "the answer is not JSON".into(),
-        webc::Error::Reqwest(error) if error.is_timeout() => "the provider took too long".into(),
-        webc::Error::Reqwest(error) => {
-            let mut description = "the provider cannot be reached".to_owned();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                description.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            description
-        }
-    }
-}
-
-/// The provider's word for what is wrong (`model_not_found`), if it is one; the sentence beside it
-/// may quote the conversation.
-fn error_code(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    let code = ["code", "type"]
-        .iter()
-        .find_map(|name| body["error"][*name].as_str())?;
-    let is_word = code.len() <= 60
-        && code
-            .chars()
-            .all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
-    is_word.then(|| code.to_owned())
 }

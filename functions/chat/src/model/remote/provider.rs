@@ -1,0 +1,68 @@
+//! Who is asked: the provider behind a model's name, and what it needs.
+
+use genai::ModelIden;
+use genai::adapter::AdapterKind;
+use genai::resolver::AuthData;
+
+use crate::config::ChatConfigError;
+
+/// The prefixes of `MODEL` for Bedrock with the credentials of the environment.
+const BEDROCK_PREFIXES: [&str; 2] = ["bedrock::", "bedrock_sigv4::"];
+
+/// The prefix of `MODEL` for Ollama.
+const OLLAMA_PREFIX: &str = "ollama::";
+
+/// What a server of one's own is sent as key when there is none; such servers ignore it.
+const NO_KEY: &str = "none";
+
+/// Finds the provider of a model.
+pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError> {
+    for prefix in BEDROCK_PREFIXES {
+        if let Some(model) = name.strip_prefix(prefix) {
+            return Ok(ModelIden::new(AdapterKind::BedrockSigv4, model.to_owned()));
+        }
+    }
+    if has_base_url && !name.contains("::") {
+        return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
+    }
+    // For a name it does not know genai goes to Ollama; that must be asked for.
+    match AdapterKind::from_model(name) {
+        Ok(kind) if kind != AdapterKind::Ollama || name.starts_with(OLLAMA_PREFIX) => {
+            Ok(ModelIden::new(kind, name.to_owned()))
+        }
+        _ => Err(ChatConfigError(format!(
+            "no provider is known for MODEL {name}; put its name before it, as in \
+             {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
+        ))),
+    }
+}
+
+/// Takes care that a missing key is seen at the start and not by the first caller.
+pub fn usable_key(
+    name: &str,
+    auth: AuthData,
+    has_base_url: bool,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<AuthData, ChatConfigError> {
+    let AuthData::FromEnv(key_variable) = &auth else {
+        return Ok(auth);
+    };
+    match variable(key_variable) {
+        Some(key) => Ok(AuthData::from_single(key)),
+        None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
+        None => Err(ChatConfigError(format!(
+            "MODEL {name} needs a key; set {key_variable}"
+        ))),
+    }
+}
+
+/// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
+/// without a word.
+pub async fn require_region() -> Result<(), ChatConfigError> {
+    match aws_config::load_from_env().await.region() {
+        Some(_) => Ok(()),
+        None => Err(ChatConfigError(
+            "MODEL names Bedrock; set AWS_REGION".into(),
+        )),
+    }
+}
