@@ -105,6 +105,78 @@ async fn a_statement_whose_answer_was_lost_is_repeated_without_harm() {
     );
 }
 
+/// Makes storing a message take so long that what is sent meanwhile overlaps with it for certain.
+const SLOW_MESSAGES: &str = "
+    create function slow() returns trigger language plpgsql as
+    $$ begin perform pg_sleep(0.5); return new; end $$;
+    create trigger slow before insert on chat_messages for each row execute function slow()";
+
+/// A statement goes up as Parse, Bind, Describe, Execute and Sync.
+const BEHIND_THE_STATEMENT: usize = 4;
+
+#[tokio::test]
+async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
+    let database = postgres::migrated_database().await;
+    let server = postgres::server();
+    let proxy = Proxy::start(server.port()).await;
+    let url = proxy.through(&server.url(&database));
+    let model = ModelServer::start([Reply::Held("Hello".into())]).await;
+    let api = Arc::new(TestApi::on(database, &url, &model.settings()).await);
+    api.sql(SLOW_MESSAGES).await;
+    let session_id = Uuid::now_v7();
+
+    // First the session is new, then it is there.
+    for length in [2, 4] {
+        api.service_status().await;
+        proxy.fail_after(BEHIND_THE_STATEMENT, Fault::CutBehind);
+        let turn = {
+            let api = Arc::clone(&api);
+            tokio::spawn(async move {
+                api.chat(json!({ "query": "Hi", "session_id": session_id }))
+                    .await
+            })
+        };
+        model.asked().await;
+        proxy.fail_after(BEHIND_THE_STATEMENT, Fault::CutBehind);
+        model.release();
+        let answer = turn.await.unwrap();
+
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.body["conversation_length"], length);
+        assert!(!proxy.disarm());
+        api.verify().await;
+    }
+    assert_eq!(model.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn one_message_id_sent_to_two_sessions_at_once_is_one_message() {
+    let api = TestApi::in_environments(2).await;
+    api.sql(SLOW_MESSAGES).await;
+    let message_id = Uuid::now_v7();
+    let turn = async |session_id: Option<Uuid>| {
+        let body = json!({ "query": "Hi", "message_id": message_id, "session_id": session_id });
+        api.chat(body).await
+    };
+
+    let (one, other) = tokio::join!(turn(Some(Uuid::now_v7())), turn(Some(Uuid::now_v7())));
+    let refused = if one.status == 200 { other } else { one };
+    refused.assert_problem(409, "message_id_reused");
+
+    // Without a session both mean the one that was opened first.
+    api.sql("truncate chat_messages, chat_sessions").await;
+    let (one, other) = tokio::join!(turn(None), turn(None));
+    let second = if one.status == 200 { other } else { one };
+    assert!(
+        second.status == 200 || second.body["code"] == "session_busy",
+        "{}",
+        second.body
+    );
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+    assert_eq!(api.number("select count(*) from chat_messages").await, 2);
+    api.verify().await;
+}
+
 #[tokio::test]
 async fn a_connection_that_answers_nothing_is_given_up_in_time() {
     let database = postgres::migrated_database().await;

@@ -8,8 +8,9 @@ use ::chat::ChatConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use crate::support::local_run::{LocalRun, run};
 use crate::support::model_server::{ModelServer, Reply};
+use crate::support::{TestApi, postgres};
 
 fn text(text: &str) -> Reply {
     Reply::Text(text.into())
@@ -333,4 +334,69 @@ async fn the_provider_follows_from_the_name_of_the_model() {
         let description = config.model.description();
         assert!(description.contains(expected), "{description}");
     }
+}
+
+#[tokio::test]
+async fn other_providers_are_asked_in_their_own_protocol() {
+    let cases = [
+        ("anthropic::claude-sonnet-4-5", ("ANTHROPIC_API_KEY", "key")),
+        ("ollama::llama3.2", ("UNUSED", "")),
+    ];
+    for (model, key) in cases {
+        let server = ModelServer::start([text("Good day")]).await;
+        let settings = [("MODEL", model), ("MODEL_BASE_URL", &server.base_url), key];
+        let api = TestApi::with_settings(&settings).await;
+        let answer = api.chat(json!({ "query": "Hello" })).await;
+        assert_eq!(
+            answer.body["response"], "Good day",
+            "{model}: {}",
+            answer.body
+        );
+        let usage = json!({ "input_tokens": 12, "output_tokens": 30 });
+        assert_eq!(answer.body["usage"], usage, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
+    let server = ModelServer::start([text("Good day")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    // Credentials are read from the process's environment, so it is a process of its own.
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("MODEL", "bedrock::anthropic.claude"),
+        ("MODEL_BASE_URL", &server.base_url),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let local = LocalRun::start(folder.path(), &settings).await;
+    let request = reqwest::Client::new()
+        .post(format!("{}/chat", local.address))
+        .json(&json!({ "query": "Hello" }));
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+
+    assert_eq!(answer["response"], "Good day", "{answer}");
+    let authorization = server.authorization().unwrap();
+    assert!(
+        authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"),
+        "{authorization}"
+    );
+    assert!(
+        authorization.contains("/eu-central-1/bedrock/"),
+        "{authorization}"
+    );
+    local.stop().await;
+
+    let without_region: Vec<_> = settings
+        .into_iter()
+        .filter(|(name, _)| *name != "AWS_REGION")
+        .collect();
+    let ended = run(&[], folder.path(), &without_region).await;
+    assert!(
+        !ended.success && ended.complained.contains("AWS_REGION"),
+        "{ended:?}"
+    );
 }

@@ -1,4 +1,5 @@
-//! A real HTTP server that speaks OpenAI's chat protocol, with answers laid out by the test.
+//! A real HTTP server that speaks the protocols of providers, OpenAI's above all, with answers laid
+//! out by the test.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,7 +102,7 @@ impl ModelServer {
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    assert_eq!(request.uri().path(), "/v1/chat/completions");
+    let path = request.uri().path().to_owned();
     let authorization = request.headers().get("authorization");
     let authorization = authorization.map(|value| value.to_str().unwrap().to_owned());
     let body = axum::body::to_bytes(request.into_body(), usize::MAX)
@@ -121,7 +122,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
     };
     match reply {
-        Reply::Text(text) => completion(json!({ "role": "assistant", "content": text }), "stop"),
+        Reply::Text(text) => in_protocol(&path, &text),
         Reply::Echo if shared.failing.load(Ordering::SeqCst) => {
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
@@ -153,6 +154,31 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             (status, [("content-type", content_type)], body).into_response()
         }
     }
+}
+
+/// Answers as the provider does that has this path.
+fn in_protocol(path: &str, text: &str) -> Response {
+    let body = match path {
+        "/v1/chat/completions" => {
+            return completion(json!({ "role": "assistant", "content": text }), "stop");
+        }
+        "/v1/messages" => json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-2026",
+            "content": [{ "type": "text", "text": text }], "stop_reason": "end_turn",
+            "usage": { "input_tokens": 12, "output_tokens": 30 },
+        }),
+        "/v1/api/chat" => json!({
+            "model": "llama-2026", "message": { "role": "assistant", "content": text },
+            "done": true, "prompt_eval_count": 12, "eval_count": 30,
+        }),
+        "/v1/model/anthropic.claude/converse" => json!({
+            "output": { "message": { "role": "assistant", "content": [{ "text": text }] } },
+            "stopReason": "end_turn",
+            "usage": { "inputTokens": 12, "outputTokens": 30, "totalTokens": 42 },
+        }),
+        other => return (StatusCode::NOT_FOUND, other.to_owned()).into_response(),
+    };
+    ([("content-type", "application/json")], body.to_string()).into_response()
 }
 
 fn completion(message: Value, finish_reason: &str) -> Response {

@@ -19,6 +19,8 @@ const READY_FOR_QUERY: u8 = b'Z';
 pub enum Fault {
     /// It is closed before the message is passed on.
     Cut,
+    /// The message is passed on, then it is closed.
+    CutBehind,
     /// Half of the message is passed on, then it is closed.
     Truncate,
     /// It stays open and passes on nothing more, until the client gives up.
@@ -145,6 +147,7 @@ async fn upward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State
         match state.fault_here() {
             None => to.write_all(&message).await.ok()?,
             Some(Fault::Cut) => return None,
+            Some(Fault::CutBehind) => return to.write_all(&message).await.ok(),
             Some(Fault::Truncate) => return to.write_all(&message[..message.len() / 2]).await.ok(),
             Some(Fault::Stall) => while read(from).await.is_some() {},
         }
@@ -163,6 +166,7 @@ async fn downward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &Sta
         match state.fault_here() {
             None => {}
             Some(Fault::Cut) => return None,
+            Some(Fault::CutBehind) => return to.write_all(&message).await.ok(),
             Some(Fault::Truncate) => return to.write_all(&message[..message.len() / 2]).await.ok(),
             Some(Fault::Stall) => std::future::pending().await,
         }

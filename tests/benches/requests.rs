@@ -1,0 +1,92 @@
+//! What each request costs, as a ratio to the floor of the same run: one round trip to the same
+//! PostgreSQL for a statement that does nothing.
+//!
+//! `cargo bench --package tests`. Each request is measured on a session of 10 messages and on one of
+//! 100,000: the two should not differ. The time includes the local server's routing, not HTTP.
+
+// What it prints is its result, and a step that fails ends it.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+#![allow(dead_code)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use shared::database::{Database, DatabaseConfig};
+use support::{TestApi, postgres};
+
+/// How often each request is sent; the median counts.
+const TIMES: usize = 500;
+
+/// The messages of the two sessions.
+const LENGTHS: [usize; 2] = [10, 100_000];
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let api = TestApi::start().await;
+    let url = postgres::server().url(&api.database);
+    let database = Database::new(DatabaseConfig::parse(&url).unwrap());
+    let sessions = [
+        api.long_session(LENGTHS[0], 100).await,
+        api.long_session(LENGTHS[1], 100).await,
+    ];
+    api.sql("vacuum (analyze)").await;
+
+    let floor = median(async || {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        database.query(deadline, "select 1", &[]).await.unwrap();
+    })
+    .await;
+    println!(
+        "floor: one round trip, {:.0} µs (median of {TIMES})",
+        micros(floor)
+    );
+    println!(
+        "{:<24}{:>14}{:>16}",
+        "times the floor", "10 messages", "100,000 messages"
+    );
+
+    for name in ["status", "history, a page of 10", "load-session", "chat"] {
+        let mut ratios = Vec::new();
+        for session_id in sessions {
+            let took = median(async || {
+                let answer = match name {
+                    "status" => api.status(session_id).await,
+                    "load-session" => api.load(session_id).await,
+                    "chat" => {
+                        api.chat(json!({ "query": "Hi", "session_id": session_id }))
+                            .await
+                    }
+                    _ => api.history(session_id, "?limit=10&order=desc").await,
+                };
+                assert_eq!(answer.status, 200, "{}", answer.body);
+            })
+            .await;
+            ratios.push(took.as_secs_f64() / floor.as_secs_f64());
+        }
+        println!("{name:<24}{:>14.1}{:>16.1}", ratios[0], ratios[1]);
+    }
+}
+
+/// The median time of something done [`TIMES`] times.
+async fn median(work: impl AsyncFn()) -> Duration {
+    let mut times = Vec::with_capacity(TIMES);
+    for _ in 0..TIMES {
+        let started = Instant::now();
+        work().await;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[TIMES / 2]
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
