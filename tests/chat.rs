@@ -363,8 +363,11 @@ async fn a_message_gets_its_time_and_times_never_run_backwards() {
     let api = TestApi::start().await;
     let session_id = api.session(&["one"]).await;
     // As after a clock that was set back: what is there is later than now.
-    api.sql("update chat_sessions set last_message_time = now() + interval '1 hour'")
-        .await;
+    api.sql(
+        "update chat_messages set timestamp = timestamp + interval '1 hour';
+         update chat_sessions set last_message_time = last_message_time + interval '1 hour'",
+    )
+    .await;
     api.chat(json!({ "query": "two", "session_id": session_id }))
         .await;
 

@@ -134,7 +134,7 @@ fn answer(
 /// One line for each request. A fault of ours or of what we depend on is an error with its causes;
 /// a caller's mistake is worth its code and no more.
 fn log(route: &Route, request_id: &str, started: Instant, problem: Option<&Problem>) {
-    let duration_ms = started.elapsed().as_millis();
+    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (method, path) = (route.method, route.path);
     match problem {
         None => tracing::info!(
@@ -158,7 +158,7 @@ fn log(route: &Route, request_id: &str, started: Instant, problem: Option<&Probl
                     "refused"
                 );
             } else {
-                let causes = causes(problem);
+                let causes = causes(problem.root());
                 tracing::error!(
                     request_id,
                     method,

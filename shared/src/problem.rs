@@ -169,7 +169,8 @@ impl Problem {
     }
 
     /// The problem without the turn around it.
-    fn root(&self) -> &Self {
+    #[must_use]
+    pub fn root(&self) -> &Self {
         match self {
             Self::InTurn(turn) => turn.problem.root(),
             problem => problem,

@@ -193,18 +193,24 @@ pub fn request_id(request: &lambda_http::Request) -> String {
 }
 
 fn deadline(request: &lambda_http::Request) -> Instant {
-    let context = request
+    let lambda = request
         .lambda_context_ref()
-        .filter(|context| context.deadline > 0);
-    let limit = match (context, request.extensions().get::<RequestLimit>()) {
-        (Some(context), _) => (UNIX_EPOCH + Duration::from_millis(context.deadline))
-            .duration_since(SystemTime::now())
-            .unwrap_or_default()
-            .saturating_sub(DEADLINE_RESERVE),
-        (None, Some(RequestLimit(limit))) => *limit,
-        (None, None) => REQUEST_LIMIT,
-    };
-    Instant::now() + limit
+        .and_then(|context| time_until(context.deadline))
+        .map(|limit| limit.saturating_sub(DEADLINE_RESERVE));
+    let local = request
+        .extensions()
+        .get::<RequestLimit>()
+        .map(|RequestLimit(limit)| *limit);
+    Instant::now() + lambda.or(local).unwrap_or(REQUEST_LIMIT)
+}
+
+/// The time until a deadline of Lambda's, given in milliseconds since 1970. `None` where that has
+/// passed, as with the deadlines of cargo-lambda, which are no points in time.
+#[must_use]
+pub fn time_until(deadline_ms: u64) -> Option<Duration> {
+    (UNIX_EPOCH + Duration::from_millis(deadline_ms))
+        .duration_since(SystemTime::now())
+        .ok()
 }
 
 /// The caller's subject. Fails closed: an authorizer that vouches for nobody is no authorizer.

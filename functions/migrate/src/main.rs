@@ -1,9 +1,13 @@
 //! Bootstrap of the `migrate` function; what it does is in the library beside it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use shared::database::DatabaseConfig;
+use shared::request::time_until;
+
+/// How long an invocation may take where Lambda does not say; it says so everywhere but in an emulator.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(240);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -12,10 +16,7 @@ async fn main() -> Result<(), Error> {
     let config = &config;
     lambda_runtime::run(service_fn(
         |event: LambdaEvent<serde_json::Value>| async move {
-            let deadline = UNIX_EPOCH + Duration::from_millis(event.context.deadline);
-            let limit = deadline
-                .duration_since(SystemTime::now())
-                .unwrap_or_default();
+            let limit = time_until(event.context.deadline).unwrap_or(DEFAULT_LIMIT);
             migrate::handle(config.as_ref().map_err(Clone::clone), event.payload, limit).await
         },
     ))
