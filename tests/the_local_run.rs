@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use local::postgres::{Durability, PostgresServer};
 use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -147,6 +148,20 @@ async fn a_server_that_is_killed_is_an_unavailable_database() {
         (503, &json!("database_unavailable"))
     );
     local.stop().await;
+}
+
+#[tokio::test]
+async fn the_server_of_the_tests_leaves_nothing_behind() {
+    let name = format!("daissy-tests-{}", Uuid::new_v4().simple());
+    let folder = std::env::temp_dir().join(name);
+    let server = PostgresServer::start(&folder, Durability::Throwaway)
+        .await
+        .unwrap();
+    assert!(folder.join("data").exists());
+
+    server.stop().await;
+
+    assert!(!folder.exists());
 }
 
 #[tokio::test]

@@ -13,6 +13,9 @@ use crate::progress::shown;
 /// The folder of the server's data below the project, unless `LOCAL_DIR` names another.
 const DEFAULT_FOLDER: &str = ".local";
 
+/// The server's part of that folder.
+const SERVER_FOLDER: &str = "postgres";
+
 /// A database that can be used until it is closed.
 pub struct LocalDatabase {
     /// How to connect.
@@ -35,7 +38,7 @@ impl LocalDatabase {
                 server: None,
             });
         }
-        let server = PostgresServer::start(&folder(), Durability::Durable)
+        let server = PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable)
             .await
             .map_err(|error| LocalError::new(error.to_string()))?;
         let config = DatabaseConfig::parse(&server.url(DATABASE))

@@ -77,12 +77,10 @@ impl PostgresError {
     }
 }
 
-/// The folder of the server below `folder`, which is ours alone, and the account to run it as. Where
-/// that account cannot get to the folder, one is taken that it can get to.
-fn home_in(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> {
-    let home = std::path::absolute(folder)
-        .unwrap_or_else(|_| folder.to_owned())
-        .join("postgres");
+/// The folder in which a server may keep its data, and the account to run it as. Where that account
+/// cannot get to `folder`, one is taken that it can get to.
+fn home_for(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> {
+    let home = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let Some(account) = Account::for_server(&home)? else {
         return Ok((home, None));
     };

@@ -21,11 +21,9 @@ pub fn server() -> &'static PostgresServer {
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
-                let folder = tempfile::Builder::new()
-                    .prefix("daissy-tests-")
-                    .tempdir()
-                    .unwrap();
-                let server = PostgresServer::start(&folder.keep(), Durability::Throwaway)
+                let name = format!("daissy-tests-{}", Uuid::new_v4().simple());
+                let folder = std::env::temp_dir().join(name);
+                let server = PostgresServer::start(&folder, Durability::Throwaway)
                     .await
                     .unwrap_or_else(|error| panic!("the tests need PostgreSQL: {error}"));
                 let config = DatabaseConfig::parse(&server.url(TEMPLATE)).unwrap();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::account::Account;
 use super::folder::{major_of, read_password, set_up, take, write_secret};
 use super::programs::Programs;
-use super::{DATABASE, PostgresError, SUPERUSER, home_in};
+use super::{DATABASE, PostgresError, SUPERUSER, home_for};
 use crate::progress::shown;
 use shared::database::{Connection, DatabaseConfig};
 use tokio::time::sleep;
@@ -66,12 +66,13 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Starts a server with its data in `folder`, setting it up if it is new.
+    /// Starts a server with its data in `folder`, setting it up if it is new. The folder is the
+    /// server's alone: give one that does not exist, or that a server was started in before.
     ///
     /// # Errors
     /// [`PostgresError`], which says what to do.
     pub async fn start(folder: &Path, durability: Durability) -> Result<Self, PostgresError> {
-        let (home, account) = home_in(folder)?;
+        let (home, account) = home_for(folder)?;
         let lock = take(&home, account.as_ref())?;
         let data = home.join("data");
 
