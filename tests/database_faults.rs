@@ -12,7 +12,7 @@ use crate::support::TestApi;
 use crate::support::api::ENDPOINTS;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
-use crate::support::proxy::{Fault, Proxy};
+use crate::support::proxy::Fault;
 
 /// The longest a request may take when the database does not answer: one operation's limit, twice
 /// for a turn, and some room for a busy machine.
@@ -32,15 +32,7 @@ async fn a_connection_that_was_cut_is_replaced_and_nobody_notices() {
 
 #[tokio::test]
 async fn an_answer_that_was_lost_is_asked_for_again_and_nobody_notices() {
-    let database = postgres::migrated_database().await;
-    let server = postgres::server();
-    let proxy = Proxy::start(server.port()).await;
-    let api = TestApi::on(
-        database.clone(),
-        &proxy.through(&server.url(&database)),
-        &[],
-    )
-    .await;
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
     for endpoint in ENDPOINTS {
         let session_id = api.session(&["Hi"]).await;
         proxy.cut_before_next_answer();
@@ -53,24 +45,14 @@ async fn an_answer_that_was_lost_is_asked_for_again_and_nobody_notices() {
 
 #[tokio::test]
 async fn a_statement_whose_answer_was_lost_is_repeated_without_harm() {
-    let database = postgres::migrated_database().await;
-    let server = postgres::server();
-    let proxy = Proxy::start(server.port()).await;
-    let url = proxy.through(&server.url(&database));
     let model = ModelServer::start([Reply::Held("Hello".into())]).await;
-    let api = Arc::new(TestApi::on(database, &url, &model.settings()).await);
+    let (api, proxy) = TestApi::behind_proxy(&model.settings()).await;
+    let api = Arc::new(api);
     let session_id = Uuid::now_v7();
-    api.service_status().await;
 
     // Both statements of a turn are executed, and the answer to each is lost.
     proxy.cut_before_next_answer();
-    let turn = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move {
-            api.chat(json!({ "query": "Hi", "session_id": session_id }))
-                .await
-        })
-    };
+    let turn = api.chat_meanwhile(json!({ "query": "Hi", "session_id": session_id }));
     model.asked().await;
     proxy.cut_before_next_answer();
     model.release();
@@ -116,12 +98,9 @@ const BEHIND_THE_STATEMENT: usize = 4;
 
 #[tokio::test]
 async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
-    let database = postgres::migrated_database().await;
-    let server = postgres::server();
-    let proxy = Proxy::start(server.port()).await;
-    let url = proxy.through(&server.url(&database));
     let model = ModelServer::start([Reply::Held("Hello".into())]).await;
-    let api = Arc::new(TestApi::on(database, &url, &model.settings()).await);
+    let (api, proxy) = TestApi::behind_proxy(&model.settings()).await;
+    let api = Arc::new(api);
     api.sql(SLOW_MESSAGES).await;
     let session_id = Uuid::now_v7();
 
@@ -129,13 +108,7 @@ async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
     for length in [2, 4] {
         api.service_status().await;
         proxy.fail_after(BEHIND_THE_STATEMENT, Fault::CutBehind);
-        let turn = {
-            let api = Arc::clone(&api);
-            tokio::spawn(async move {
-                api.chat(json!({ "query": "Hi", "session_id": session_id }))
-                    .await
-            })
-        };
+        let turn = api.chat_meanwhile(json!({ "query": "Hi", "session_id": session_id }));
         model.asked().await;
         proxy.fail_after(BEHIND_THE_STATEMENT, Fault::CutBehind);
         model.release();
@@ -179,15 +152,7 @@ async fn one_message_id_sent_to_two_sessions_at_once_is_one_message() {
 
 #[tokio::test]
 async fn a_connection_that_answers_nothing_is_given_up_in_time() {
-    let database = postgres::migrated_database().await;
-    let server = postgres::server();
-    let proxy = Proxy::start(server.port()).await;
-    let api = TestApi::on(
-        database.clone(),
-        &proxy.through(&server.url(&database)),
-        &[],
-    )
-    .await;
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
     let session_id = api.session(&["Hi"]).await;
     proxy.fail_after(0, Fault::Stall);
     let started = Instant::now();

@@ -60,10 +60,7 @@ async fn a_turn_whose_answer_could_not_be_stored_can_be_repeated_at_once() {
     let model = ModelServer::start([Reply::Held("Hello".into())]).await;
     let api = Arc::new(TestApi::with_settings(&model.settings()).await);
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
-    let running = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move { api.chat(turn(session_id, message_id, "Hi")).await })
-    };
+    let running = api.chat_meanwhile(turn(session_id, message_id, "Hi"));
     model.asked().await;
     api.sql("alter table chat_messages add constraint none check (role <> 'assistant')")
         .await;
@@ -180,10 +177,7 @@ async fn while_a_turn_runs_another_is_told_to_wait() {
     let model = ModelServer::start([Reply::Held("done".into())]).await;
     let api = Arc::new(TestApi::with_settings(&model.settings()).await);
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
-    let running = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move { api.chat(turn(session_id, message_id, "Hi")).await })
-    };
+    let running = api.chat_meanwhile(turn(session_id, message_id, "Hi"));
     model.asked().await;
 
     let other = api
@@ -221,19 +215,13 @@ async fn a_turn_whose_function_died_stops_blocking_when_its_lease_ends() {
     let model = ModelServer::start([Reply::Held("late".into())]).await;
     let api = Arc::new(TestApi::with_settings(&model.settings()).await);
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
-    let stuck = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move { api.chat(turn(session_id, message_id, "Hi")).await })
-    };
+    let stuck = api.chat_meanwhile(turn(session_id, message_id, "Hi"));
     model.asked().await;
     api.sql("update chat_sessions set lease_until = now() - interval '1 second'")
         .await;
 
     // The next caller takes the turn over; the one that comes back late stores nothing.
-    let taken_over = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move { api.chat(turn(session_id, message_id, "Hi")).await })
-    };
+    let taken_over = api.chat_meanwhile(turn(session_id, message_id, "Hi"));
     model.asked().await;
     model.release();
     let late = stuck.await.unwrap();
@@ -254,10 +242,7 @@ async fn a_turn_that_outlives_a_reset_is_stored() {
     let model = ModelServer::start([Reply::Held("kept".into())]).await;
     let api = Arc::new(TestApi::with_settings(&model.settings()).await);
     let session_id = Uuid::now_v7();
-    let running = {
-        let api = Arc::clone(&api);
-        tokio::spawn(async move { api.chat(turn(session_id, Uuid::now_v7(), "Hi")).await })
-    };
+    let running = api.chat_meanwhile(turn(session_id, Uuid::now_v7(), "Hi"));
     model.asked().await;
     api.reset(session_id).await;
     model.release();

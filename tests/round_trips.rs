@@ -4,24 +4,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::TestApi;
-use crate::support::postgres;
-use crate::support::proxy::Proxy;
 
 #[tokio::test]
 async fn every_request_is_one_round_trip_and_a_turn_is_two() {
-    let database = postgres::migrated_database().await;
-    let server = postgres::server();
-    let proxy = Proxy::start(server.port()).await;
-    let api = TestApi::on(
-        database.clone(),
-        &proxy.through(&server.url(&database)),
-        &[],
-    )
-    .await;
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
     let turn = json!({ "query": "Hi", "session_id": session_id, "message_id": message_id });
 
-    api.service_status().await;
     assert_eq!(
         proxy.take_round_trips(),
         2,

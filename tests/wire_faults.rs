@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::support::TestApi;
 use crate::support::model_server::{ModelServer, Reply};
-use crate::support::postgres;
 use crate::support::proxy::{Fault, Proxy};
 
 /// The longest a turn may take with one fault in it: a statement given up and repeated.
@@ -26,12 +25,8 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
-        let database = postgres::migrated_database().await;
-        let server = postgres::server();
-        let proxy = Proxy::start(server.port()).await;
         let model = ModelServer::start([Reply::Echo]).await;
-        let url = proxy.through(&server.url(&database));
-        let api = TestApi::on(database, &url, &model.settings()).await;
+        let (api, proxy) = TestApi::behind_proxy(&model.settings()).await;
         Self { api, proxy, model }
     }
 

@@ -11,10 +11,12 @@ use axum::http::{HeaderMap, Method, Request};
 use chat::ChatConfig;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
+use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
 use super::postgres;
+use super::proxy::Proxy;
 
 /// Each way to ask the database something.
 pub const ENDPOINTS: [&str; 6] = [
@@ -95,6 +97,23 @@ impl TestApi {
             next: AtomicUsize::new(0),
             database,
         }
+    }
+
+    /// The API on a new database, behind a proxy, and connected.
+    pub async fn behind_proxy(settings: &[(&str, &str)]) -> (Self, Proxy) {
+        let database = postgres::migrated_database().await;
+        let server = postgres::server();
+        let proxy = Proxy::start(server.port()).await;
+        let url = proxy.through(&server.url(&database));
+        let api = Self::on(database, &url, settings).await;
+        api.service_status().await;
+        (api, proxy)
+    }
+
+    /// `POST /chat`, on a task of its own.
+    pub fn chat_meanwhile(self: &Arc<Self>, body: Value) -> JoinHandle<Answer> {
+        let api = Arc::clone(self);
+        tokio::spawn(async move { api.chat(body).await })
     }
 
     /// Sends a request as it is.
