@@ -173,26 +173,26 @@ async fn a_connection_that_answers_nothing_is_given_up_in_time() {
 #[tokio::test]
 async fn a_database_that_cannot_be_used_is_unavailable() {
     let server = postgres::server();
-    let good = server.url(&postgres::migrated_database().await);
+    let database = postgres::migrated_database().await;
+    let good = server.url(&database);
     let role = format!("full_{}", Uuid::new_v4().simple());
     postgres::run(
         "postgres",
         &format!("create role {role} login password 'hunter2' connection limit 0"),
     )
     .await;
-    let (_, address) = good.split_once('@').unwrap();
     let cases = [
         (
             "postgresql://u:hunter2@127.0.0.1:1/d".to_owned(),
             "nobody listens",
         ),
         (
-            format!("postgresql://daissy:hunter2@{address}"),
+            postgres::url_as("daissy", "hunter2", &database),
             "a wrong password",
         ),
         (server.url("no_such_database"), "no such database"),
         (
-            format!("postgresql://{role}:hunter2@{address}"),
+            postgres::url_as(&role, "hunter2", &database),
             "too many connections",
         ),
         (
@@ -308,12 +308,8 @@ async fn a_right_that_is_missing_is_named_with_its_table() {
             }
         }
         postgres::run(&database, &statements).await;
-        let (_, address) = postgres::server()
-            .url(&database)
-            .split_once('@')
-            .map(owned)
-            .unwrap();
-        let api = TestApi::on(database, &format!("postgresql://{role}:p@{address}"), &[]).await;
+        let url = postgres::url_as(&role, "p", &database);
+        let api = TestApi::on(database, &url, &[]).await;
 
         let answers = api.every_endpoint(Uuid::now_v7()).await;
         let refused: Vec<_> = answers
@@ -346,22 +342,14 @@ async fn a_schema_out_of_reach_is_a_right_that_is_missing() {
         ),
     )
     .await;
-    let (_, address) = postgres::server()
-        .url(&database)
-        .split_once('@')
-        .map(owned)
-        .unwrap();
-    let api = TestApi::on(database, &format!("postgresql://{role}:p@{address}"), &[]).await;
+    let url = postgres::url_as(&role, "p", &database);
+    let api = TestApi::on(database, &url, &[]).await;
 
     let detail = api
         .service_status()
         .await
         .assert_problem(503, "database_permission");
     assert!(detail.contains("USAGE on schema public"), "{detail}");
-}
-
-fn owned((before, after): (&str, &str)) -> (String, String) {
-    (before.to_owned(), after.to_owned())
 }
 
 #[tokio::test]

@@ -307,8 +307,7 @@ async fn migrate_and_check_work_on_a_given_database() {
         ),
     )
     .await;
-    let (_, address) = url.split_once('@').unwrap();
-    let lacking = format!("postgresql://{role}:p@{address}");
+    let lacking = postgres::url_as(&role, "p", &database);
     let lacking = run(&["check"], folder.path(), &[("DATABASE_URL", &lacking)]).await;
     assert!(!lacking.success);
     for expected in [
@@ -326,9 +325,7 @@ async fn check_names_the_right_to_read_the_schema_version() {
     let database = postgres::migrated_database().await;
     let role = format!("role_{}", Uuid::new_v4().simple());
     postgres::run(&database, &format!("create role {role} login password 'p'")).await;
-    let url = postgres::server().url(&database);
-    let (_, address) = url.split_once('@').unwrap();
-    let url = format!("postgresql://{role}:p@{address}");
+    let url = postgres::url_as(&role, "p", &database);
     let checked = run(&["check"], folder.path(), &[("DATABASE_URL", &url)]).await;
     assert!(!checked.success);
     assert!(

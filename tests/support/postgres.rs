@@ -46,6 +46,12 @@ pub async fn empty_database() -> String {
     create("").await
 }
 
+/// The connection string of a database for another role.
+pub fn url_as(role: &str, password: &str, database: &str) -> String {
+    let port = server().port();
+    format!("postgresql://{role}:{password}@127.0.0.1:{port}/{database}")
+}
+
 /// Runs statements in a database as its owner.
 pub async fn run(database: &str, statements: &str) {
     let connection = connect(&server().url(database)).await;
