@@ -20,7 +20,7 @@ const LANES: u64 = 4;
 
 /// The latest moment of death after the request was sent, in milliseconds: a turn takes about that
 /// long, so some die before it began and some after it ended.
-const LATEST_MS: u64 = 120;
+const LATEST_MS: u64 = 200;
 
 #[tokio::test]
 async fn a_process_killed_a_hundred_times_in_the_middle_of_turns_loses_nothing() {
@@ -75,7 +75,7 @@ async fn lane_of_kills(lane: u64, url: &str, model: &ModelServer, api: &TestApi)
         // The lease of a dead process ends by itself; here it is ended to save the time.
         api.sql(&format!(
             "update chat_sessions set lease_until = least(lease_until, clock_timestamp())
-             where session_id = '{session_id}'"
+             where session_id = '{session_id}' and lease_until is not null"
         ))
         .await;
         api.verify().await;
