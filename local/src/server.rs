@@ -19,7 +19,7 @@ use reset::Reset;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, REPLAYED, REQUEST_ID, refusal, respond};
 use shared::problem::Problem;
-use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, request_id};
+use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, new_request_id};
 use status::Status;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -161,7 +161,7 @@ fn is_too_long(error: &axum::Error) -> bool {
 /// Preflight requests are answered before they get to an endpoint; they carry an id as well.
 async fn with_request_id(mut response: Response) -> Response {
     if !response.headers().contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&request_id(&lambda_http::Request::default()))
+        && let Ok(id) = HeaderValue::from_str(&new_request_id())
     {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -173,10 +173,7 @@ async fn not_found() -> Response {
 }
 
 fn refuse(problem: &Problem) -> Response {
-    into_axum(refusal(
-        problem,
-        &request_id(&lambda_http::Request::default()),
-    ))
+    into_axum(refusal(problem, &new_request_id()))
 }
 
 fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {

@@ -1,6 +1,5 @@
 //! The HTTP border: one place sets status and headers, and logs what happened, once.
 
-use std::error::Error;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -11,6 +10,7 @@ use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
 
+use crate::causes::causes;
 use crate::problem::Problem;
 use crate::request::{Request, request_id};
 use crate::route::Route;
@@ -172,19 +172,6 @@ fn log(route: &Route, request_id: &str, started: Instant, problem: Option<&Probl
             }
         }
     }
-}
-
-/// The causes of an error, outermost first. Every error type that gets here keeps content and
-/// secrets out of its `Display`.
-#[must_use]
-pub fn causes(error: &(dyn Error + 'static)) -> String {
-    let mut causes = Vec::new();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    causes.join(": ")
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

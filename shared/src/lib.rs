@@ -5,6 +5,7 @@
 //! values from a [`request::Request`], asks one of the table modules once, and answers with a
 //! [`endpoint::Reply`] or a [`problem::Problem`].
 
+pub mod causes;
 pub mod cursor;
 pub mod database;
 pub mod endpoint;

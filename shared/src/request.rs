@@ -189,7 +189,13 @@ pub fn request_id(request: &lambda_http::Request) -> String {
         .lambda_context_ref()
         .map(|context| context.request_id.clone())
         .filter(|id| !id.is_empty())
-        .unwrap_or_else(|| Uuid::now_v7().to_string())
+        .unwrap_or_else(new_request_id)
+}
+
+/// An id for a request that has none of Lambda's.
+#[must_use]
+pub fn new_request_id() -> String {
+    Uuid::now_v7().to_string()
 }
 
 fn deadline(request: &lambda_http::Request) -> Instant {

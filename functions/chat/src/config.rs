@@ -80,14 +80,10 @@ impl ChatConfig {
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
             model_timeout: Duration::from_secs(
-                number(
-                    "MODEL_TIMEOUT_SECONDS",
-                    variable("MODEL_TIMEOUT_SECONDS"),
-                    1..=900,
-                )?
-                .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
+                number(variable, "MODEL_TIMEOUT_SECONDS", 1..=900)?
+                    .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
             ),
-            context_messages: number("CONTEXT_MESSAGES", variable("CONTEXT_MESSAGES"), 0..=1000)?
+            context_messages: number(variable, "CONTEXT_MESSAGES", 0..=1000)?
                 .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
         })
     }
@@ -95,14 +91,14 @@ impl ChatConfig {
 
 /// Reads a number; `None` where the variable is not set.
 fn number<T>(
+    variable: impl Fn(&str) -> Option<String>,
     name: &str,
-    value: Option<String>,
     range: RangeInclusive<T>,
 ) -> Result<Option<T>, ChatConfigError>
 where
     T: std::str::FromStr + PartialOrd + std::fmt::Display,
 {
-    let Some(text) = value else {
+    let Some(text) = variable(name) else {
         return Ok(None);
     };
     match text.parse() {

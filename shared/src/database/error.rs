@@ -5,6 +5,8 @@ use std::io;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use crate::causes::with_causes;
+
 /// What to do about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatabaseFailure {
@@ -171,12 +173,7 @@ impl From<&tokio_postgres::Error> for DatabaseError {
         } else {
             DatabaseFailure::Other
         };
-        let causes = crate::endpoint::causes(error);
-        if causes.is_empty() {
-            Self::plain(failure, lost, &error.to_string())
-        } else {
-            Self::plain(failure, lost, &format!("{error}: {causes}"))
-        }
+        Self::plain(failure, lost, &with_causes(error))
     }
 }
 

@@ -105,7 +105,7 @@ impl Database {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => DatabaseError::from(error),
             Err(_) => {
-                connection.cancel();
+                connection.cancel(&self.config);
                 DatabaseError::statement_timed_out()
             }
         };

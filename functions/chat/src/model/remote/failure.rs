@@ -1,9 +1,8 @@
 //! What may be said of a provider's failure.
 
-use std::error::Error as _;
-
 use genai::{Error, webc};
 use serde_json::Value;
+use shared::causes::causes;
 
 /// What may be logged of a failure. genai's own texts hold the request and the answer.
 pub fn describe(error: &Error) -> String {
@@ -32,13 +31,7 @@ fn describe_call(error: &webc::Error) -> String {
         | webc::Error::JsonValueExt(_) => "the answer is not JSON".into(),
         webc::Error::Reqwest(error) if error.is_timeout() => "the provider took too long".into(),
         webc::Error::Reqwest(error) => {
-            let mut description = "the provider cannot be reached".to_owned();
-            let mut source = error.source();
-            while let Some(cause) = source {
-                description.push_str(&format!(": {cause}"));
-                source = cause.source();
-            }
-            description
+            format!("the provider cannot be reached: {}", causes(error))
         }
     }
 }
