@@ -25,7 +25,7 @@ struct Functions {
 
 impl Functions {
     async fn start() -> Self {
-        let url = postgres::server().url(&postgres::migrated_database().await);
+        let url = postgres::app_url(&postgres::migrated_database().await);
         let database = Arc::new(Database::new(DatabaseConfig::parse(&url).unwrap()));
         let config = ChatConfig::read(|_| None).await.unwrap();
         Self {

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::migrate::{MigrateError, handle, known_migrations, migrate, migrate_up_to, status};
+use ::migrate::{
+    MigrateConfig, MigrateError, handle, known_migrations, migrate, migrate_up_to, status,
+};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -14,12 +16,17 @@ use uuid::Uuid;
 
 use crate::support::{TestApi, postgres};
 
+/// The migration of the database of a connection string.
+fn config(url: &str) -> MigrateConfig {
+    DatabaseConfig::parse(url).unwrap().into()
+}
+
 /// The time of an invocation.
 const LIMIT: Duration = Duration::from_secs(120);
 
-async fn empty() -> (String, DatabaseConfig) {
+async fn empty() -> (String, MigrateConfig) {
     let database = postgres::empty_database().await;
-    let config = DatabaseConfig::parse(&postgres::server().url(&database)).unwrap();
+    let config = config(&postgres::server().url(&database));
     (database, config)
 }
 
@@ -144,10 +151,7 @@ async fn a_file_that_was_changed_missing_or_slipped_in_is_refused() {
         let api = TestApi::start().await;
         api.sql(change).await;
         let url = postgres::server().url(&api.database);
-        let error = migrate(&DatabaseConfig::parse(&url).unwrap())
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = migrate(&config(&url)).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -213,7 +217,7 @@ async fn tables_with_rows_are_carried_along_from_every_version() {
 
 #[tokio::test]
 async fn a_database_that_cannot_be_reached_is_a_failed_invocation() {
-    let config = DatabaseConfig::parse("postgresql://u:hunter2@127.0.0.1:1/d").unwrap();
+    let config = config("postgresql://u:hunter2@127.0.0.1:1/d");
     let error = handle(Ok(&config), json!({}), LIMIT).await.unwrap_err();
     let shown = format!("{error} {error:?}");
     assert!(shown.contains("refused"), "{shown}");

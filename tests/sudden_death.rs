@@ -25,7 +25,7 @@ const LATEST_MS: u64 = 200;
 #[tokio::test]
 async fn a_process_killed_a_hundred_times_in_the_middle_of_turns_loses_nothing() {
     let database = postgres::migrated_database().await;
-    let url = postgres::server().url(&database);
+    let url = postgres::app_url(&database);
     let model = ModelServer::start([Reply::Late(Duration::from_millis(20), "done".into())]).await;
     let api = TestApi::on(database, &url, &model.settings()).await;
 

@@ -228,9 +228,8 @@ struct World {
 impl World {
     async fn new() -> Self {
         let name = postgres::migrated_database().await;
-        let server = postgres::server();
-        let url = server.url(&name);
-        let proxy = Proxy::start(server.port()).await;
+        let url = postgres::app_url(&name);
+        let proxy = Proxy::start(postgres::app_port()).await;
         let model = ModelServer::start([Reply::Echo]).await;
         let through = proxy.through(&url);
         let settings = model.settings();

@@ -65,17 +65,18 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         text("user_name")?,
         text("database_name")?
     );
+    let mode = database.config.ssl_mode();
+    let mode = mode.map_or_else(String::new, |mode| mode.to_string());
     let tls_version: Option<String> = row.try_get("tls_version").map_err(cannot_ask)?;
     match row
         .try_get::<_, Option<bool>>("uses_tls")
         .map_err(cannot_ask)?
     {
         Some(true) => println!(
-            "TLS       {}, sslmode {:?}",
+            "TLS       {}, sslmode {mode}",
             tls_version.as_deref().unwrap_or("on"),
-            database.config.ssl_mode()
         ),
-        _ => println!("TLS       off, sslmode {:?}", database.config.ssl_mode()),
+        _ => println!("TLS       off, sslmode {mode}"),
     }
 
     let missing = privileges::missing(&connection)
@@ -87,7 +88,7 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         println!("rights    missing: {}", missing.join(", "));
     }
 
-    let report = migrate::status(&database.config)
+    let report = migrate::status(&database.migrate_config)
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
     if report.pending.is_empty() {

@@ -1,10 +1,12 @@
-//! The database of a local run: the one `DATABASE_URL` names, else a server of our own.
+//! The database of a local run: the one `DATABASE_URL` or `DATABASE_SECRET_ARN` names, else a server
+//! of our own. libpq's variables alone name none here: they are often set for something else.
 
 use std::env;
 use std::path::PathBuf;
 
-use migrate::Report;
-use shared::database::DatabaseConfig;
+use migrate::{MigrateConfig, Report};
+use shared::database::{DatabaseConfig, DatabaseConfigError};
+use shared::settings;
 
 use crate::LocalError;
 use crate::postgres::{DATABASE, Durability, PostgresServer};
@@ -20,6 +22,8 @@ const SERVER_FOLDER: &str = "postgres";
 pub struct LocalDatabase {
     /// How to connect.
     pub config: DatabaseConfig,
+    /// How to migrate it.
+    pub migrate_config: MigrateConfig,
     /// What it is, for the person at the terminal.
     pub description: String,
     server: Option<PostgresServer>,
@@ -28,27 +32,30 @@ pub struct LocalDatabase {
 impl LocalDatabase {
     /// Finds or starts the database.
     pub async fn open() -> Result<Self, LocalError> {
-        if env::var("DATABASE_URL").is_ok_and(|url| !url.trim().is_empty()) {
-            let config =
-                DatabaseConfig::from_env().map_err(|error| LocalError::new(error.to_string()))?;
-            let description = format!("{} (DATABASE_URL)", config.display_name());
+        let named = [DatabaseConfig::URL, DatabaseConfig::SECRET_ARN]
+            .into_iter()
+            .find(|name| settings::text(variable, name).is_some());
+        let unusable = |error: DatabaseConfigError| LocalError::new(error.to_string());
+        if let Some(name) = named {
+            let config = DatabaseConfig::from_env().map_err(unusable)?;
             return Ok(Self {
+                description: format!("{} ({name})", config.display_name()),
                 config,
-                description,
+                migrate_config: MigrateConfig::from_env().map_err(unusable)?,
                 server: None,
             });
         }
         let server = PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable)
             .await
             .map_err(|error| LocalError::new(error.to_string()))?;
-        let config = DatabaseConfig::parse(&server.url(DATABASE))
-            .map_err(|error| LocalError::new(error.to_string()))?;
+        let config = DatabaseConfig::parse(&server.url(DATABASE)).map_err(unusable)?;
         let description = format!(
             "PostgreSQL {} of its own, data in {}",
             server.version(),
             server.home()
         );
         Ok(Self {
+            migrate_config: config.clone().into(),
             config,
             description,
             server: Some(server),
@@ -57,7 +64,11 @@ impl LocalDatabase {
 
     /// Brings the schema up to date; says what that did.
     pub async fn migrate(&self) -> Result<String, LocalError> {
-        let report = shown("migrating the database", migrate::migrate(&self.config)).await;
+        let report = shown(
+            "migrating the database",
+            migrate::migrate(&self.migrate_config),
+        )
+        .await;
         let Report {
             applied,
             schema_version,
@@ -75,6 +86,10 @@ impl LocalDatabase {
             shown("stopping PostgreSQL", server.stop()).await;
         }
     }
+}
+
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
 }
 
 /// Where the data is kept: below the project, wherever in it the command was given.

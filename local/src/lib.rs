@@ -11,6 +11,7 @@ mod database;
 pub mod postgres;
 mod progress;
 pub mod server;
+pub mod supervisor;
 pub mod verify;
 
 use std::future::Future;

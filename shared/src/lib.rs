@@ -5,6 +5,7 @@
 //! values from a [`request::Request`], asks one of the table modules once, and answers with a
 //! [`endpoint::Reply`] or a [`problem::Problem`].
 
+pub mod aws;
 pub mod causes;
 pub mod cursor;
 pub mod database;
@@ -17,6 +18,7 @@ pub mod problem;
 pub mod request;
 pub mod route;
 pub mod sessions;
+pub mod settings;
 pub mod time;
 pub mod turns;
 

@@ -31,7 +31,7 @@ const LENGTHS: [usize; 2] = [10, 100_000];
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let api = TestApi::start().await;
-    let url = postgres::server().url(&api.database);
+    let url = postgres::app_url(&api.database);
     let database = Database::new(DatabaseConfig::parse(&url).unwrap());
     let sessions = [
         api.long_session(LENGTHS[0], 100).await,

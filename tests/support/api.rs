@@ -57,14 +57,14 @@ impl TestApi {
     /// The API on a new database, with settings as from the environment.
     pub async fn with_settings(settings: &[(&str, &str)]) -> Self {
         let database = postgres::migrated_database().await;
-        let url = postgres::server().url(&database);
+        let url = postgres::app_url(&database);
         Self::on(database, &url, settings).await
     }
 
     /// The API on a new database in this many environments, which take the requests in turn.
     pub async fn in_environments(count: usize) -> Self {
         let database = postgres::migrated_database().await;
-        let url = postgres::server().url(&database);
+        let url = postgres::app_url(&database);
         Self::on_in_environments(database, &url, &[], count).await
     }
 
@@ -102,9 +102,8 @@ impl TestApi {
     /// The API on a new database, behind a proxy, and connected.
     pub async fn behind_proxy(settings: &[(&str, &str)]) -> (Self, Proxy) {
         let database = postgres::migrated_database().await;
-        let server = postgres::server();
-        let proxy = Proxy::start(server.port()).await;
-        let url = proxy.through(&server.url(&database));
+        let proxy = Proxy::start(postgres::app_port()).await;
+        let url = proxy.through(&postgres::app_url(&database));
         let api = Self::on(database, &url, settings).await;
         api.service_status().await;
         (api, proxy)

@@ -3,7 +3,14 @@
 pub mod api;
 pub mod local_run;
 pub mod model_server;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 
 pub use api::TestApi;
+
+/// A port of this machine that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}

@@ -1,16 +1,29 @@
 //! One PostgreSQL for the whole run, one database for each test.
 //!
 //! The server is started by the code behind `cargo run`. It stops, and its folder goes, when this
-//! process ends, however it ends.
+//! process ends, however it ends. The API connects as the role that has only the rights it needs, and
+//! where `TESTS_THROUGH=pgbouncer` says so through a pooler.
 
 use std::sync::OnceLock;
 
 use local::postgres::{Durability, PostgresServer};
+use migrate::MigrateConfig;
 use shared::database::{Connection, DatabaseConfig};
 use uuid::Uuid;
 
+use super::pgbouncer;
+
 /// The migrated database that the others are copies of.
 const TEMPLATE: &str = "daissy";
+
+/// The role of the API, and its password.
+const APP: (&str, &str) = ("daissy_app", "app's password");
+
+/// The role of the migrations, and its password.
+const OWNER: (&str, &str) = ("daissy_owner", "owner's password");
+
+/// What an administrator runs once.
+const ROLES: &str = include_str!("../../migrations/roles.sql");
 
 static SERVER: OnceLock<PostgresServer> = OnceLock::new();
 
@@ -26,14 +39,36 @@ pub fn server() -> &'static PostgresServer {
                 let server = PostgresServer::start(&folder, Durability::Throwaway)
                     .await
                     .unwrap_or_else(|error| panic!("the tests need PostgreSQL: {error}"));
-                let config = DatabaseConfig::parse(&server.url(TEMPLATE)).unwrap();
-                migrate::migrate(&config).await.unwrap();
+                set_up(&server).await;
                 server
             })
         })
         .join()
         .expect("a PostgreSQL for the tests")
     })
+}
+
+/// Creates the roles and the template, as the documents say.
+async fn set_up(server: &PostgresServer) {
+    let administrator = connect(&server.url(TEMPLATE)).await;
+    let mut statements = ROLES.to_owned();
+    for (role, password) in [APP, OWNER] {
+        let password = password.replace('\'', "''");
+        statements.push_str(&format!("alter role {role} password '{password}';"));
+    }
+    administrator
+        .client()
+        .batch_execute(&statements)
+        .await
+        .unwrap();
+    let (role, password) = OWNER;
+    migrate(&url(server.port(), role, password, TEMPLATE)).await;
+}
+
+/// Migrates the database of a connection string.
+pub async fn migrate(url: &str) {
+    let config: MigrateConfig = DatabaseConfig::parse(url).unwrap().into();
+    migrate::migrate(&config).await.unwrap();
 }
 
 /// A new database with the schema in it; gives its name.
@@ -46,9 +81,28 @@ pub async fn empty_database() -> String {
     create("").await
 }
 
+/// The connection string of the API for a database.
+pub fn app_url(database: &str) -> String {
+    let (role, password) = APP;
+    url_as(role, password, database)
+}
+
 /// The connection string of a database for another role.
 pub fn url_as(role: &str, password: &str, database: &str) -> String {
-    let port = server().port();
+    url(app_port(), role, password, database)
+}
+
+/// The port that the API connects to.
+pub fn app_port() -> u16 {
+    match std::env::var("TESTS_THROUGH").as_deref() {
+        Err(_) | Ok("") => server().port(),
+        Ok("pgbouncer") => pgbouncer::port(),
+        Ok(other) => panic!("TESTS_THROUGH={other}: there is only pgbouncer"),
+    }
+}
+
+fn url(port: u16, role: &str, password: &str, database: &str) -> String {
+    let password = password.replace(' ', "%20");
     format!("postgresql://{role}:{password}@127.0.0.1:{port}/{database}")
 }
 

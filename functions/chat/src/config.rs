@@ -1,8 +1,9 @@
 //! Which model answers and how it is asked, read from the environment once.
 
 use std::env;
-use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use shared::settings;
 
 use crate::audio::Catalogue;
 use crate::model::{Model, Remote};
@@ -55,11 +56,7 @@ impl ChatConfig {
     /// # Errors
     /// [`ChatConfigError`].
     pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, ChatConfigError> {
-        let variable = |name: &str| {
-            variables(name)
-                .map(|value| value.trim().to_owned())
-                .filter(|value| !value.is_empty())
-        };
+        let variable = |name: &str| settings::text(&variables, name);
         let catalogue = variable("AUDIO_CATALOGUE")
             .map(|path| Catalogue::read(&path))
             .transpose()?;
@@ -80,33 +77,13 @@ impl ChatConfig {
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
             model_timeout: Duration::from_secs(
-                number(variable, "MODEL_TIMEOUT_SECONDS", 1..=900)?
+                settings::number(&variables, "MODEL_TIMEOUT_SECONDS", 1..=900)
+                    .map_err(ChatConfigError)?
                     .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
             ),
-            context_messages: number(variable, "CONTEXT_MESSAGES", 0..=1000)?
+            context_messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)
+                .map_err(ChatConfigError)?
                 .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
         })
-    }
-}
-
-/// Reads a number; `None` where the variable is not set.
-fn number<T>(
-    variable: impl Fn(&str) -> Option<String>,
-    name: &str,
-    range: RangeInclusive<T>,
-) -> Result<Option<T>, ChatConfigError>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let Some(text) = variable(name) else {
-        return Ok(None);
-    };
-    match text.parse() {
-        Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(ChatConfigError(format!(
-            "{name} must be a whole number from {} to {}",
-            range.start(),
-            range.end()
-        ))),
     }
 }

@@ -1,8 +1,10 @@
 //! Bootstrap of the `chat` function; what it does is in the library beside it.
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    let database = shared::lambda::init().await?;
-    let config = chat::ChatConfig::from_env().await?;
-    shared::lambda::serve(chat::Chat::new(database, config)).await
+use shared::lambda::{Reaches, run};
+
+fn main() -> Result<(), lambda_http::Error> {
+    run(Reaches::OtherServers, async |database| {
+        let config = chat::ChatConfig::from_env().await?;
+        Ok(chat::Chat::new(database, config))
+    })
 }

@@ -1,7 +1,9 @@
 //! Bootstrap of the `load-session` function; what it does is in the library beside it.
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    let database = shared::lambda::init().await?;
-    shared::lambda::serve(load_session::LoadSession::new(database)).await
+use shared::lambda::{Reaches, run};
+
+fn main() -> Result<(), lambda_http::Error> {
+    run(Reaches::Database, async |database| {
+        Ok(load_session::LoadSession::new(database))
+    })
 }

@@ -12,9 +12,10 @@ use aws_lambda_events::cloudformation::{
 };
 use futures_util::FutureExt;
 use serde_json::Value;
-use shared::database::{DatabaseConfig, DatabaseConfigError};
+use shared::database::DatabaseConfigError;
 use tokio::time::timeout;
 
+use crate::config::MigrateConfig;
 use crate::schema::{self, MigrateError, Report};
 
 /// The id of the one schema this resource stands for. A changed id would make CloudFormation delete
@@ -24,6 +25,9 @@ const PHYSICAL_RESOURCE_ID: &str = "daissy-schema";
 /// The longest reason CloudFormation is sent; its answer may have 4 KB in all.
 const MAX_REASON_CHARACTERS: usize = 1000;
 
+/// How long to wait for a database that the same deployment has only just created or woken.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// How long sending the answer may take.
 const NOTIFICATION_LIMIT: Duration = Duration::from_secs(10);
 
@@ -31,7 +35,7 @@ const NOTIFICATION_LIMIT: Duration = Duration::from_secs(10);
 const NOTIFICATION_RESERVE: Duration = Duration::from_secs(12);
 
 pub(crate) async fn handle(
-    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, DatabaseConfigError>,
     event: Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {
@@ -59,14 +63,14 @@ pub(crate) async fn handle(
 }
 
 async fn apply(
-    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, DatabaseConfigError>,
     event: &Event,
 ) -> Result<Option<Report>, MigrateError> {
     match event {
-        Event::Create(_) => schema::migrate(config?).await.map(Some),
+        Event::Create(_) => schema::migrate_patiently(config?, PATIENCE).await.map(Some),
         Event::Update(_) => {
             let config = config?;
-            match schema::migrate(config).await {
+            match schema::migrate_patiently(config, PATIENCE).await {
                 // A stack that rolls back sends the update to the old version of this function. The
                 // schema stays: migrations tolerate the code that was live before them.
                 Err(MigrateError::Unknown(name)) => {

@@ -4,14 +4,16 @@
 //! or a CloudFormation custom-resource event. Unlike the HTTP functions a failure here is a failed
 //! invocation, so that it fails the deployment.
 
+mod config;
 mod custom_resource;
 mod schema;
 
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::database::{DatabaseConfig, DatabaseConfigError};
+use shared::database::DatabaseConfigError;
 
+pub use config::{MigrateConfig, RoleLogin};
 pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
 
 /// Handles one invocation, within `limit`. A database that is not configured is a failure of the
@@ -20,7 +22,7 @@ pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to,
 /// # Errors
 /// [`MigrateError`]. For a custom resource CloudFormation is told of it as well.
 pub async fn handle(
-    config: Result<&DatabaseConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, DatabaseConfigError>,
     event: Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
-use shared::database::DatabaseConfig;
+use migrate::MigrateConfig;
 use shared::request::time_until;
 
 /// How long an invocation may take where Lambda does not say; it says so everywhere but in an emulator.
@@ -12,7 +12,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(240);
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     shared::logging::init_json();
-    let config = DatabaseConfig::from_env();
+    let config = MigrateConfig::from_env();
     let config = &config;
     lambda_runtime::run(service_fn(
         |event: LambdaEvent<serde_json::Value>| async move {

@@ -9,9 +9,13 @@ use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
-use shared::database::{Connection, DatabaseConfig, DatabaseConfigError, DatabaseError, Parameter};
-use tokio::time::timeout;
+use shared::database::{
+    Connection, DatabaseConfig, DatabaseConfigError, DatabaseError, Parameter, privileges,
+};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::Type;
+
+use crate::config::{MigrateConfig, RoleLogin};
 
 /// The advisory lock that keeps two migrators apart: "daissy" in ASCII. Refinery takes none, and of
 /// four that start at once three would fail.
@@ -20,14 +24,35 @@ const LOCK: i64 = 0x6461_6973_7379;
 /// How long to wait for another migrator to end.
 const LOCK_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long to wait for the connection.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// How long one attempt to connect may take; a database that has been paused takes a while to wake.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// The pause between attempts to connect.
+const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long a migration waits for a table that is in use; meanwhile everybody else queues behind it.
 const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
 
 /// Where the applied migrations are recorded.
 const HISTORY_TABLE: &str = "refinery_schema_history";
+
+/// Creates the two roles.
+const ROLES: &str = include_str!("../../../migrations/roles.sql");
+
+/// Lets nothing but a token of IAM in as the functions' role. Only RDS has the role that says so.
+const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app";
+
+/// Takes the role that owns the tables, where there is one that may make tables here and that we may
+/// take: what we make is its own then, whoever we are.
+const BECOME_OWNER: &str = "
+    select set_config('role', rolname, false)
+    from pg_roles
+    where rolname = 'daissy_owner'
+      and pg_has_role(oid, 'usage')
+      and has_schema_privilege(oid, current_schema(), 'create')";
+
+/// The role that the functions connect as, where there is one.
+const APP_ROLE: &str = "daissy_app";
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
@@ -78,6 +103,12 @@ pub enum MigrateError {
     /// The database cannot be used, or another migrator holds the lock for too long.
     #[error("the database cannot be migrated: {0}")]
     Database(#[from] DatabaseError),
+    /// A pooler stands before the database.
+    #[error(
+        "the connection leads through a pooler in transaction mode, which cannot keep the migration's \
+         lock; set MIGRATE_DATABASE_URL to the address of the database itself"
+    )]
+    Pooled,
     /// Another migrator is at work and does not end.
     #[error("another migration has been running for {} s; try again when it has ended", .0.as_secs())]
     Locked(Duration),
@@ -123,8 +154,19 @@ pub fn known_migrations() -> Vec<String> {
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn migrate(config: &DatabaseConfig) -> Result<Report, MigrateError> {
-    migrate_to(config, Target::Latest).await
+pub async fn migrate(config: &MigrateConfig) -> Result<Report, MigrateError> {
+    migrate_patiently(config, Duration::ZERO).await
+}
+
+/// As [`migrate`], but waits this long for a database that is only coming up.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn migrate_patiently(
+    config: &MigrateConfig,
+    patience: Duration,
+) -> Result<Report, MigrateError> {
+    migrate_to(config, patience, Target::Latest).await
 }
 
 /// Applies what is pending up to a version and no further, as an older version of the product would
@@ -132,18 +174,36 @@ pub async fn migrate(config: &DatabaseConfig) -> Result<Report, MigrateError> {
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn migrate_up_to(config: &DatabaseConfig, version: i32) -> Result<Report, MigrateError> {
-    migrate_to(config, Target::Version(version)).await
+pub async fn migrate_up_to(config: &MigrateConfig, version: i32) -> Result<Report, MigrateError> {
+    migrate_to(config, Duration::ZERO, Target::Version(version)).await
 }
 
-async fn migrate_to(config: &DatabaseConfig, target: Target) -> Result<Report, MigrateError> {
-    let mut connection = connect(config).await?;
+async fn migrate_to(
+    config: &MigrateConfig,
+    patience: Duration,
+    target: Target,
+) -> Result<Report, MigrateError> {
+    let mut connection = connect(&config.database, patience).await?;
+    if !may_change_schema(&connection).await? {
+        // Good enough where somebody else, the owner, has migrated already.
+        let report = state(&embedded::migrations::runner(), &mut connection).await?;
+        if report.pending.is_empty() {
+            return Ok(Report {
+                applied: Vec::new(),
+                ..report
+            });
+        }
+    }
+    refuse_pooler(&connection, &config.database).await?;
     lock(&connection).await?;
-    connection
-        .client()
-        .batch_execute(TABLE_LOCK_LIMIT)
-        .await
-        .map_err(DatabaseError::from)?;
+    run(&connection, TABLE_LOCK_LIMIT).await?;
+    if let Some(login) = config.create_roles {
+        run(&connection, ROLES).await?;
+        if login == RoleLogin::Iam {
+            run(&connection, LOGIN_BY_IAM).await?;
+        }
+    }
+    run(&connection, BECOME_OWNER).await?;
 
     let runner = embedded::migrations::runner().set_target(target);
     let known = sorted(&runner);
@@ -151,6 +211,7 @@ async fn migrate_to(config: &DatabaseConfig, target: Target) -> Result<Report, M
         .run_async(connection.client_mut())
         .await
         .map_err(|error| explain(error.kind(), &known))?;
+    grant(&connection).await?;
 
     let report = state(&runner, &mut connection).await?;
     Ok(Report {
@@ -163,16 +224,76 @@ async fn migrate_to(config: &DatabaseConfig, target: Target) -> Result<Report, M
 ///
 /// # Errors
 /// [`MigrateError`].
-pub async fn status(config: &DatabaseConfig) -> Result<Report, MigrateError> {
-    let mut connection = connect(config).await?;
+pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
+    let mut connection = connect(&config.database, Duration::ZERO).await?;
     state(&embedded::migrations::runner(), &mut connection).await
 }
 
-async fn connect(config: &DatabaseConfig) -> Result<Connection, MigrateError> {
-    timeout(CONNECT_LIMIT, Connection::open(config))
-        .await
-        .unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()))
-        .map_err(MigrateError::Database)
+/// Connects; waits this long for a database that is only coming up.
+async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connection, MigrateError> {
+    let patient_until = Instant::now() + patience;
+    loop {
+        let opened = timeout(CONNECT_LIMIT, Connection::open(config)).await;
+        match opened.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error.may_pass() && Instant::now() < patient_until => {
+                tracing::info!(cause = %error, "waiting for the database");
+                sleep(CONNECT_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn may_change_schema(connection: &Connection) -> Result<bool, DatabaseError> {
+    let row = connection
+        .client()
+        .query_typed_one(
+            "select coalesce(has_schema_privilege(current_schema(), 'create'), false) as may",
+            &[],
+        )
+        .await?;
+    Ok(row.try_get("may")?)
+}
+
+async fn run(connection: &Connection, statements: &str) -> Result<(), DatabaseError> {
+    Ok(connection.client().batch_execute(statements).await?)
+}
+
+/// Refuses a pooler in transaction mode: the lock would stay with whichever of the server's processes
+/// happened to take it. Such a pooler gives a process that one connection has done with to the next,
+/// so two connections that are open at once are served by the same.
+async fn refuse_pooler(
+    connection: &Connection,
+    config: &DatabaseConfig,
+) -> Result<(), MigrateError> {
+    let first = backend(connection).await?;
+    let second = backend(&connect(config, Duration::ZERO).await?).await?;
+    if first == second {
+        return Err(MigrateError::Pooled);
+    }
+    Ok(())
+}
+
+async fn backend(connection: &Connection) -> Result<i32, DatabaseError> {
+    let row = connection
+        .client()
+        .query_typed_one("select pg_backend_pid() as pid", &[])
+        .await?;
+    Ok(row.try_get("pid")?)
+}
+
+/// Gives the functions' role what it needs on the tables and no more, if there is such a role.
+async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
+    let parameters: [Parameter<'_>; 1] = [(&APP_ROLE, Type::TEXT)];
+    let role = connection
+        .client()
+        .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
+        .await?;
+    if role.is_some() {
+        run(connection, &privileges::grants(APP_ROLE)).await?;
+    }
+    Ok(())
 }
 
 /// Takes the lock; it is given back when the connection closes.

@@ -1,7 +1,9 @@
 //! Bootstrap of the `reset` function; what it does is in the library beside it.
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda_http::Error> {
-    let database = shared::lambda::init().await?;
-    shared::lambda::serve(reset::Reset::new(database)).await
+use shared::lambda::{Reaches, run};
+
+fn main() -> Result<(), lambda_http::Error> {
+    run(Reaches::Database, async |database| {
+        Ok(reset::Reset::new(database))
+    })
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::time::{Duration, Instant};
 
 use shared::database::{Connection, DatabaseConfig};
@@ -16,6 +16,7 @@ use super::folder::{major_of, read_password, set_up, take, write_secret};
 use super::programs::Programs;
 use super::{DATABASE, PostgresError, SUPERUSER, home_for};
 use crate::progress::shown;
+use crate::supervisor::supervised;
 
 /// How long a server may take to start; recovering from a crash takes a while.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -28,21 +29,6 @@ const POLL: Duration = Duration::from_millis(20);
 
 /// How often another port is tried when somebody else was faster.
 const PORT_ATTEMPTS: usize = 5;
-
-/// Runs the server and stops it when its standard input ends, which it does when we end, in whatever
-/// way. The first argument is a folder to remove afterwards, or nothing.
-const SUPERVISOR: &str = r#"
-exec 3<&0
-remove=$1
-shift
-"$@" </dev/null &
-server=$!
-(cat <&3 >/dev/null; kill -INT $server 2>/dev/null) &
-wait $server
-status=$?
-[ -z "$remove" ] || rm -rf "$remove"
-exit $status
-"#;
 
 /// What happens to the data when the machine goes down, and when the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,17 +221,9 @@ fn spawn(
         .try_clone()
         .map_err(PostgresError::system("the log cannot be shared"))?;
 
-    let mut command = Command::new("sh");
-    command.arg("-c").arg(SUPERVISOR).arg("supervisor");
-    command.arg(if durability == Durability::Throwaway {
-        home.as_os_str()
-    } else {
-        "".as_ref()
-    });
-    command
-        .arg(programs.path("postgres"))
-        .arg("-D")
-        .arg(home.join("data"));
+    let remove = (durability == Durability::Throwaway).then_some(home);
+    let mut command = supervised(&programs.path("postgres"), remove);
+    command.arg("-D").arg(home.join("data"));
     let mut settings = vec![
         format!("port={port}"),
         "listen_addresses=127.0.0.1".into(),
@@ -295,7 +273,7 @@ async fn ready(child: &mut Child, port: u16, password: &str) -> bool {
     false
 }
 
-fn free_port() -> Result<u16, PostgresError> {
+pub(crate) fn free_port() -> Result<u16, PostgresError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .map_err(PostgresError::system("no port can be had on 127.0.0.1"))?;
     let address = listener

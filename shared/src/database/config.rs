@@ -1,116 +1,222 @@
 //! Which database to use, read from the environment once.
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
-use std::time::Duration;
-
-use postgres_native_tls::MakeTlsConnector;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::connection_string;
 use super::error::DatabaseError;
-use super::tls::{self, SslMode};
+use super::limits::Limits;
+use super::parameters::Parameters;
+use super::target::{Auth, Target};
+use super::tls::SslMode;
+use crate::{aws, settings};
 
-/// The environment variable with the connection string.
-const DATABASE_URL: &str = "DATABASE_URL";
+/// How we prove who we are: `password` or `iam`.
+const DATABASE_AUTH: &str = "DATABASE_AUTH";
 
-/// How long sent data may stay unacknowledged before the path counts as dead.
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the connection is quiet before the other side is probed. Below 350 s, after which NAT
-/// gateways on AWS forget a connection.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+/// How long a secret that was fetched in vain is not fetched again: a wrong password would cost a
+/// call for each request.
+const SECRET_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a connection string cannot be used. Names the parameter, never a value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct DatabaseConfigError(pub(super) String);
 
-/// A database to connect to.
+impl DatabaseConfigError {
+    /// An error with this sentence.
+    #[must_use]
+    pub fn new(sentence: String) -> Self {
+        Self(sentence)
+    }
+}
+
+/// A database to connect to. Clones share what they learned of the secret.
 #[derive(Clone)]
 pub struct DatabaseConfig {
-    postgres: tokio_postgres::Config,
-    ssl_mode: SslMode,
-    root_certificates: Option<PathBuf>,
-    /// Built when it is first needed, because that costs tens of milliseconds.
-    connector: OnceLock<MakeTlsConnector>,
+    /// What the connection string says; it comes first.
+    given: Parameters,
+    /// What is left for the variables of libpq to say, after the secret.
+    fallback: Parameters,
+    secret: Option<Secret>,
+    auth: Auth,
+    limits: Limits,
+    /// The target of the secret as it was fetched last; without a secret, from the start.
+    target: Arc<Mutex<Option<Arc<Target>>>>,
+}
+
+#[derive(Clone)]
+struct Secret {
+    arn: String,
+    /// When it was last fetched in vain.
+    unchanged: Arc<Mutex<Option<Instant>>>,
 }
 
 impl DatabaseConfig {
-    /// Reads `DATABASE_URL`.
+    /// The variable with the connection string.
+    pub const URL: &str = "DATABASE_URL";
+
+    /// The variable with the ARN of a secret that has the credentials, or the connection string.
+    pub const SECRET_ARN: &str = "DATABASE_SECRET_ARN";
+
+    /// Reads the environment; see [`Self::read`].
     ///
     /// # Errors
-    /// [`DatabaseConfigError`] when it is not set or cannot be understood.
+    /// [`DatabaseConfigError`].
     pub fn from_env() -> Result<Self, DatabaseConfigError> {
-        let url = std::env::var(DATABASE_URL).unwrap_or_default();
-        if url.trim().is_empty() {
-            return Err(DatabaseConfigError(format!(
-                "{DATABASE_URL} is not set; set it to a connection string such as \
-                 postgresql://user:password@host:5432/database"
-            )));
-        }
-        Self::parse(&url).map_err(|error| DatabaseConfigError(format!("{DATABASE_URL}: {error}")))
+        Self::read(Self::URL, |name| std::env::var(name).ok())
     }
 
-    /// Reads a connection string, as a URL or as `key=value` pairs.
+    /// Reads the variable `url_name` with the connection string, `DATABASE_SECRET_ARN`,
+    /// `DATABASE_AUTH`, the limits, and the variables of libpq (`PGHOST`, …). What the connection
+    /// string says comes first, then the secret, then the variables. A secret is fetched when it is first needed.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`] when no database is named or something cannot be understood.
+    pub fn read(
+        url_name: &'static str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, DatabaseConfigError> {
+        let text = |name| settings::text(&variable, name);
+        let given = match text(url_name) {
+            None => Parameters::default(),
+            Some(url) => connection_string::parse(&url).map_err(about(url_name))?,
+        };
+        let fallback = Parameters::from_variables(&variable);
+        let secret = text(Self::SECRET_ARN).map(|arn| Secret {
+            arn,
+            unchanged: Arc::default(),
+        });
+        if secret.is_none() && given == Parameters::default() && fallback.get("host").is_none() {
+            return Err(DatabaseConfigError(format!(
+                "{url_name} is not set; set it to a connection string such as \
+                 postgresql://user:password@host:5432/database, or {} to a secret \
+                 that holds one",
+                Self::SECRET_ARN
+            )));
+        }
+        let auth = match text(DATABASE_AUTH).as_deref() {
+            None | Some("password") => Auth::Password,
+            Some("iam") => Auth::Iam,
+            Some(_) => {
+                return Err(DatabaseConfigError(format!(
+                    "{DATABASE_AUTH} must be password or iam"
+                )));
+            }
+        };
+        let mut settled = given.clone();
+        settled.fill_from(&fallback);
+        let limits = Limits::read(&settled, &variable)?;
+        let config = Self {
+            given,
+            fallback,
+            secret,
+            auth,
+            limits,
+            target: Arc::default(),
+        };
+        if config.secret.is_none() {
+            config.understand(None).map_err(about(url_name))?;
+        }
+        Ok(config)
+    }
+
+    /// Reads a connection string, as a URL or as `key=value` pairs, and nothing else.
     ///
     /// # Errors
     /// [`DatabaseConfigError`].
     pub fn parse(text: &str) -> Result<Self, DatabaseConfigError> {
-        let parsed = connection_string::parse(text)?;
-        let mut postgres = parsed.postgres;
-        postgres.ssl_mode(parsed.ssl_mode.postgres());
-        postgres.keepalives_idle(KEEPALIVE_IDLE);
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("daissy");
-        }
-        if postgres.get_tcp_user_timeout().is_none() {
-            postgres.tcp_user_timeout(TCP_USER_TIMEOUT);
-        }
-        Ok(Self {
-            postgres,
-            ssl_mode: parsed.ssl_mode,
-            root_certificates: parsed.root_certificates,
-            connector: OnceLock::new(),
+        Self::read(Self::URL, |name| {
+            (name == Self::URL).then(|| text.to_owned())
         })
     }
 
-    /// How the connection is protected.
+    /// How long what may take.
     #[must_use]
-    pub fn ssl_mode(&self) -> SslMode {
-        self.ssl_mode
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// How the connection is protected; `None` while a secret has yet to say it.
+    #[must_use]
+    pub fn ssl_mode(&self) -> Option<SslMode> {
+        self.known_target().map(|target| target.ssl_mode())
     }
 
     /// The hosts and the database, for a person to recognise; no user, no password.
     #[must_use]
     pub fn display_name(&self) -> String {
-        let hosts: Vec<String> = self
-            .postgres
-            .get_hosts()
-            .iter()
-            .map(|host| match host {
-                tokio_postgres::config::Host::Tcp(name) => name.clone(),
-                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
-            })
-            .collect();
-        let database = self.postgres.get_dbname().unwrap_or("the user's database");
-        format!("{database} on {}", hosts.join(", "))
+        self.known_target().map_or_else(
+            || "the database of the secret".to_owned(),
+            |target| target.display_name(),
+        )
     }
 
-    pub(super) fn postgres(&self) -> &tokio_postgres::Config {
-        &self.postgres
+    /// Whether connecting loads the system's certificates: to verify the server, or to ask AWS.
+    #[must_use]
+    pub fn uses_system_roots(&self) -> bool {
+        self.secret.is_some()
+            || self.auth == Auth::Iam
+            || self
+                .known_target()
+                .is_none_or(|target| target.uses_system_roots())
     }
 
-    /// The connector, or `None` where TLS is out of the question.
-    pub(super) fn tls_connector(&self) -> Result<Option<MakeTlsConnector>, DatabaseError> {
-        if self.ssl_mode == SslMode::Disable {
+    /// What to connect to; fetches the secret if that has not been done.
+    pub(super) async fn target(&self) -> Result<Arc<Target>, DatabaseError> {
+        match (self.known_target(), &self.secret) {
+            (Some(target), _) => Ok(target),
+            (None, Some(secret)) => self.fetch(secret).await,
+            (None, None) => self.understand(None).map_err(DatabaseError::config),
+        }
+    }
+
+    /// What to connect to after `refused` turned out to have the wrong password: what the secret says
+    /// now, if that is something else.
+    pub(super) async fn renewed_target(
+        &self,
+        refused: &Arc<Target>,
+    ) -> Result<Option<Arc<Target>>, DatabaseError> {
+        let Some(secret) = &self.secret else {
+            return Ok(None);
+        };
+        // Another connection was faster.
+        if let Some(known) = self
+            .known_target()
+            .filter(|known| !Arc::ptr_eq(known, refused))
+        {
+            return Ok(Some(known));
+        }
+        if locked(&secret.unchanged).is_some_and(|at| at.elapsed() < SECRET_PAUSE) {
             return Ok(None);
         }
-        if let Some(connector) = self.connector.get() {
-            return Ok(Some(connector.clone()));
+        let target = self.fetch(secret).await?;
+        let changed = !target.has_credentials_of(refused);
+        *locked(&secret.unchanged) = (!changed).then(Instant::now);
+        Ok(changed.then_some(target))
+    }
+
+    async fn fetch(&self, secret: &Secret) -> Result<Arc<Target>, DatabaseError> {
+        let text = aws::secret(&secret.arn).await.map_err(DatabaseConfigError);
+        text.and_then(|text| self.understand(Some(&text)))
+            .map_err(about(Self::SECRET_ARN))
+            .map_err(DatabaseError::config)
+    }
+
+    /// Makes the target of all that is given, and keeps it.
+    fn understand(&self, secret: Option<&str>) -> Result<Arc<Target>, DatabaseConfigError> {
+        let mut parameters = self.given.clone();
+        if let Some(secret) = secret {
+            parameters.fill_from(&Parameters::from_secret(secret)?);
         }
-        let connector = tls::connector(self.ssl_mode, self.root_certificates.as_ref())
-            .map_err(|description| DatabaseError::tls(&description))?;
-        Ok(Some(self.connector.get_or_init(|| connector).clone()))
+        parameters.fill_from(&self.fallback);
+        let target = Arc::new(Target::new(&parameters, self.auth, &self.limits)?);
+        *locked(&self.target) = Some(Arc::clone(&target));
+        Ok(target)
+    }
+
+    fn known_target(&self) -> Option<Arc<Target>> {
+        locked(&self.target).clone()
     }
 }
 
@@ -119,7 +225,259 @@ impl std::fmt::Debug for DatabaseConfig {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("DatabaseConfig")
-            .field("ssl_mode", &self.ssl_mode)
-            .finish()
+            .field("ssl_mode", &self.ssl_mode())
+            .finish_non_exhaustive()
+    }
+}
+
+fn about(variable: &'static str) -> impl Fn(DatabaseConfigError) -> DatabaseConfigError {
+    move |DatabaseConfigError(sentence)| DatabaseConfigError(format!("{variable}: {sentence}"))
+}
+
+/// The value behind a lock that is never held across anything that can fail.
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATABASE_URL: &str = DatabaseConfig::URL;
+    const DATABASE_SECRET_ARN: &str = DatabaseConfig::SECRET_ARN;
+
+    fn read(variables: &[(&str, &str)]) -> Result<DatabaseConfig, DatabaseConfigError> {
+        DatabaseConfig::read(DATABASE_URL, |name| {
+            let variable = variables.iter().find(|(known, _)| *known == name);
+            variable.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    fn mode(text: &str) -> SslMode {
+        let config = DatabaseConfig::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        config.ssl_mode().expect("there is no secret")
+    }
+
+    #[test]
+    fn a_host_elsewhere_is_verified_and_this_machine_may_be_plain() {
+        let cases = [
+            ("postgresql://u:p@db.example.com/chat", SslMode::VerifyFull),
+            ("postgres://u:p@10.0.0.7/chat", SslMode::VerifyFull),
+            ("host=db.example.com user=u", SslMode::VerifyFull),
+            ("postgresql://u:p@localhost:5432/chat", SslMode::Disable),
+            ("postgresql://u:p@127.0.0.1/chat", SslMode::Disable),
+            ("postgresql://u:p@[::1]:5432/chat", SslMode::Disable),
+            ("postgresql://u:p@[2001:db8::1]/chat", SslMode::VerifyFull),
+            ("host=/var/run/postgresql user=u", SslMode::Disable),
+            (
+                "postgresql://u:p@localhost,db.example.com/chat",
+                SslMode::VerifyFull,
+            ),
+            (
+                "host=localhost hostaddr=10.0.0.7 user=u",
+                SslMode::VerifyFull,
+            ),
+            (
+                "postgresql://u@localhost/chat?sslmode=verify-ca",
+                SslMode::VerifyCa,
+            ),
+            (
+                "postgresql://u@localhost/chat?sslrootcert=system",
+                SslMode::VerifyFull,
+            ),
+            (
+                "postgresql://u@db.example.com/chat?sslmode=require",
+                SslMode::Require,
+            ),
+            (
+                "postgresql://u@db.example.com/chat?ssl=true",
+                SslMode::Require,
+            ),
+            (
+                "host=db.example.com user=u sslmode = 'disable'",
+                SslMode::Disable,
+            ),
+            ("host=db.example.com user=u sslmode=allow", SslMode::Allow),
+            ("host=db.example.com user=u sslmode=prefer", SslMode::Prefer),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(mode(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings_as_the_providers_hand_them_out_are_taken() {
+        let strings = [
+            "postgresql://postgres:password@localhost:5432/daissy_ai",
+            "postgres://user:password@ec2-1-2-3-4.compute-1.amazonaws.com:5432/d1",
+            "postgresql://username:password@x.abc.eu-west-1.rds.amazonaws.com:5432/name",
+            "postgresql://user%40server:password@server.postgres.database.azure.com:5432/name?sslmode=require",
+            "postgresql://u:p@ep-x-1-pooler.eu-central-1.aws.neon.tech/db?sslmode=require&channel_binding=require",
+            "postgresql://postgres.ref:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1",
+            "postgresql://u:p@h1:5432,h2:5433/db?target_session_attrs=read-write&load_balance_hosts=random",
+            "postgresql://u:p@h/db?options=-c%20search_path%3Dchat&application_name=me",
+            "host=h port=6432 dbname=db user=u password='it\\'s' connect_timeout=10 keepalives_count=3",
+            "postgresql:///db?host=/var/run/postgresql",
+            "postgresql://u:p@h/db?sslnegotiation=direct&sslmode=require\n",
+            "postgresql://u@h/db?sslcert=/c.pem&sslkey=/k.pem&ssl_min_protocol_version=TLSv1.3",
+            "postgresql://u@h/db?tcp_user_timeout=5000&gssencmode=disable&sslrootcert=rds",
+        ];
+        for text in strings {
+            assert!(DatabaseConfig::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_password_is_not() {
+        let cases = [
+            ("mysql://u:secret@h/d", "not a connection string"),
+            (
+                "postgresql+asyncpg://u:secret@h/d",
+                "not a connection string",
+            ),
+            ("u:secret@h/d", "not a connection string"),
+            (
+                "postgresql://u:secret@h/d?sslmode=secret",
+                "sslmode must be one of",
+            ),
+            ("postgresql://u:secret@h/d?sslmode=no-verify", "verify-full"),
+            (
+                "postgresql://u:secret@h/d?colour=blue",
+                "the parameter colour",
+            ),
+            (
+                "postgresql://u:secret@h/d?require_auth=scram-sha-256",
+                "require_auth",
+            ),
+            ("postgresql://u:secret@h/d?x", "no ="),
+            ("postgresql://u:secret@h:port/d", "port"),
+            ("postgresql://u:secret@h:99999/d", "port"),
+            ("postgresql://u:secret@[::1/d", "["),
+            ("user=u password=secret", "names no host"),
+            ("host=h password='secret", "no end"),
+            ("postgresql://u:p@secret@h/d", "%40"),
+            ("postgresql://u:secret%zz@h/d", "the password has a %"),
+            ("postgresql://u:sec/ret@h/d", "port"),
+            (
+                "postgresql://u:secret@a,b:1,c/d?hostaddr=10.0.0.1",
+                "hostaddr",
+            ),
+            ("host=a,b,c port=1,2 password=secret", "port"),
+            (
+                "postgresql://u:secret@h/d?connect_timeout=soon",
+                "connect_timeout",
+            ),
+            (
+                "postgresql://u:secret@h/d?target_session_attrs=standby",
+                "read-only",
+            ),
+            (
+                "postgresql://u:secret@h/d?sslmode=require&sslrootcert=system",
+                "verify-full",
+            ),
+            (
+                "postgresql://u:secret@h/d?sslmode=prefer&sslnegotiation=direct",
+                "sslnegotiation",
+            ),
+            ("postgresql://u:secret@h/d?sslcert=/c.pem", "sslkey"),
+        ];
+        for (text, expected) in cases {
+            let error = DatabaseConfig::parse(text)
+                .err()
+                .map(|error| error.to_string());
+            let error = error.unwrap_or_else(|| panic!("{text} is taken"));
+            assert!(error.contains(expected), "{text}: {error}");
+            assert!(!error.contains("secret"), "{text}: {error}");
+            assert!(!error.contains("ret@"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_libpq_fill_in_what_the_string_leaves_out() {
+        let config = read(&[
+            ("PGHOST", "db.example.com"),
+            ("PGDATABASE", "chat"),
+            ("PGSSLMODE", "require"),
+        ])
+        .unwrap();
+        assert_eq!(config.display_name(), "chat on db.example.com");
+        assert_eq!(config.ssl_mode(), Some(SslMode::Require));
+
+        let config = read(&[
+            (DATABASE_URL, "postgresql://one.example.com/"),
+            ("PGHOST", "other.example.com"),
+            ("PGDATABASE", "chat"),
+        ])
+        .unwrap();
+        assert_eq!(config.display_name(), "chat on one.example.com");
+    }
+
+    #[test]
+    fn a_database_that_is_not_named_is_an_error() {
+        for variables in [&[][..], &[(DATABASE_URL, "  ")][..], &[("PGUSER", "u")][..]] {
+            let error = read(variables).unwrap_err().to_string();
+            assert!(error.contains("DATABASE_URL is not set"), "{error}");
+        }
+        assert!(read(&[(DATABASE_SECRET_ARN, "arn:aws:secretsmanager:x")]).is_ok());
+    }
+
+    #[test]
+    fn iam_is_refused_where_the_token_would_not_be_safe() {
+        let cases = [
+            ("postgresql://u@h/d", None),
+            ("postgresql://u@h/d?sslmode=require", None),
+            ("postgresql://u@h/d?sslmode=prefer", Some("sslmode")),
+            ("postgresql://u@localhost/d", Some("sslmode")),
+            ("postgresql://u@h,i/d", Some("one host")),
+            ("postgresql://h/d", Some("user")),
+            (
+                "postgresql://u@h/d?channel_binding=require",
+                Some("channel_binding"),
+            ),
+        ];
+        for (url, expected) in cases {
+            let read = read(&[(DATABASE_URL, url), (DATABASE_AUTH, "iam")]);
+            let error = read.err().map(|error| error.to_string());
+            match (&error, expected) {
+                (None, None) => {}
+                (Some(error), Some(expected)) => assert!(error.contains(expected), "{error}"),
+                _ => panic!("{url}: {error:?}"),
+            }
+        }
+        assert!(
+            read(&[
+                (DATABASE_URL, "postgresql://u@h/d"),
+                (DATABASE_AUTH, "magic")
+            ])
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn limits_have_defaults_and_stay_below_the_time_of_a_request() {
+        let seconds = |variables: &[(&str, &str)]| {
+            let config = read(&[&[(DATABASE_URL, "postgresql://u@h/d")], variables].concat());
+            config.map(|config| {
+                let limits = config.limits();
+                (limits.connect.as_secs(), limits.statement.as_secs())
+            })
+        };
+        assert_eq!(seconds(&[]).unwrap(), (3, 4));
+        let given = [
+            ("DATABASE_CONNECT_TIMEOUT_SECONDS", "5"),
+            ("DATABASE_STATEMENT_TIMEOUT_SECONDS", "10"),
+        ];
+        assert_eq!(seconds(&given).unwrap(), (5, 10));
+        assert_eq!(seconds(&[("PGCONNECT_TIMEOUT", "7")]).unwrap(), (7, 4));
+        assert!(seconds(&[("DATABASE_STATEMENT_TIMEOUT_SECONDS", "0")]).is_err());
+        assert!(seconds(&[("DATABASE_IDLE_CHECK_SECONDS", "soon")]).is_err());
+        let together = [
+            ("DATABASE_CONNECT_TIMEOUT_SECONDS", "15"),
+            ("DATABASE_STATEMENT_TIMEOUT_SECONDS", "15"),
+        ];
+        let error = seconds(&together).unwrap_err().to_string();
+        assert!(error.contains("26 s at most together"), "{error}");
     }
 }

@@ -2,63 +2,116 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use postgres_native_tls::MakeTlsConnector;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::config::DatabaseConfig;
 use super::error::DatabaseError;
+use super::target::Target;
+use super::tls::Transport;
 
 /// How long the server may take to be told to cancel a statement.
 const CANCEL_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long saying goodbye to the server may take. Lambda kills a function 500 ms after it told it to
+/// end.
+const GOODBYE_LIMIT: Duration = Duration::from_millis(300);
+
 /// An open connection; dropping it closes it at once.
-#[derive(Debug)]
 pub struct Connection {
     client: Client,
-    driver: JoinHandle<()>,
+    driver: Driver,
+    /// To reach the server once more, to cancel a statement; `None` without TLS.
+    tls: Option<MakeTlsConnector>,
 }
 
+/// The task that reads and writes; it ends with its owner.
+struct Driver(JoinHandle<()>);
+
 impl Connection {
-    /// Connects, by TLS as the configuration says.
+    /// Connects, by TLS as the configuration says. When the password of a secret is refused, the
+    /// secret is fetched again: it may have been rotated.
     ///
     /// # Errors
     /// [`DatabaseError`]; mostly that the server cannot be reached or refuses the credentials.
-    pub async fn open(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
-        match config.tls_connector()? {
-            Some(tls) => Self::start(config, tls).await,
-            None => Self::start(config, NoTls).await,
+    pub fn open(config: &DatabaseConfig) -> BoxFuture<'_, Result<Self, DatabaseError>> {
+        // Boxed, because AWS's futures are too deep for the compiler at whoever waits for them.
+        Self::open_as_configured(config).boxed()
+    }
+
+    async fn open_as_configured(config: &DatabaseConfig) -> Result<Self, DatabaseError> {
+        let target = config.target().await?;
+        let refused = match Self::open_target(&target).await {
+            Err(error) if error.is_wrong_password() => error,
+            outcome => return outcome,
+        };
+        match config.renewed_target(&target).await? {
+            Some(target) => Self::open_target(&target).await,
+            None => Err(refused),
         }
     }
 
-    async fn start<T>(config: &DatabaseConfig, tls: T) -> Result<Self, DatabaseError>
+    async fn open_target(target: &Target) -> Result<Self, DatabaseError> {
+        let mut attempts = target.attempts().iter().peekable();
+        loop {
+            let Some(transport) = attempts.next() else {
+                return Err(DatabaseError::unexpected("there is no way to connect"));
+            };
+            let config = target.config(*transport).await?;
+            let opened = match transport {
+                Transport::Plain => Self::start(config, NoTls, None).await,
+                Transport::Tls => {
+                    let tls = target.connector()?;
+                    Self::start(config, tls.clone(), Some(tls)).await
+                }
+            };
+            match opened {
+                Err(error) if error.refuses_transport() && attempts.peek().is_some() => {
+                    tracing::warn!(cause = %error, ?transport, "trying without or with TLS instead");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn start<T>(
+        config: Config,
+        tls: T,
+        tls_to_cancel: Option<MakeTlsConnector>,
+    ) -> Result<Self, DatabaseError>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
         <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
     {
-        let connected = config.postgres().connect(tls).await;
+        let connected = config.connect(tls).await;
         let (client, connection) = connected.map_err(|error| DatabaseError::connecting(&error))?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::warn!(cause = %DatabaseError::from(error), "the connection ended");
             }
         });
-        Ok(Self { client, driver })
+        Ok(Self {
+            client,
+            driver: Driver(driver),
+            tls: tls_to_cancel,
+        })
     }
 
     /// Tells the server to cancel the statement under way, in the background and without promise: it
     /// takes a connection of its own, and some proxies do not pass it on. Without it a statement that
     /// waits for a lock would go on waiting after nobody waits for it.
-    pub fn cancel(&self, config: &DatabaseConfig) {
-        let (token, tls) = (self.client.cancel_token(), config.tls_connector());
+    pub fn cancel(&self) {
+        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
         tokio::spawn(timeout(CANCEL_LIMIT, async move {
             let _ = match tls {
-                Ok(Some(tls)) => token.cancel_query(tls).await,
-                Ok(None) => token.cancel_query(NoTls).await,
-                // It could not have been connected.
-                Err(_) => Ok(()),
+                Some(tls) => token.cancel_query(tls).await,
+                None => token.cancel_query(NoTls).await,
             };
         }));
     }
@@ -77,12 +130,29 @@ impl Connection {
     /// Closes the connection without waiting for what is under way. Dropping the client alone would
     /// leave the task to finish outstanding work first.
     pub fn close(&self) {
-        self.driver.abort();
+        self.driver.0.abort();
+    }
+
+    /// Closes the connection after what is under way, and tells the server, so that its place is free
+    /// at once.
+    pub async fn say_goodbye(self) {
+        let Self {
+            client, mut driver, ..
+        } = self;
+        // The task says goodbye when it has nobody left to serve.
+        drop(client);
+        let _ = timeout(GOODBYE_LIMIT, &mut driver.0).await;
     }
 }
 
-impl Drop for Connection {
+impl Drop for Driver {
     fn drop(&mut self) {
-        self.close();
+        self.0.abort();
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Connection").finish_non_exhaustive()
     }
 }

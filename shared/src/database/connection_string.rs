@@ -1,174 +1,154 @@
-//! Connection strings as libpq users write them, of which tokio-postgres understands a part.
-//!
-//! `sslmode` and `sslrootcert` are read here, because tokio-postgres refuses the verifying modes;
-//! what is left is handed on. Errors name the parameter and never quote a value.
+//! Connection strings in the two forms of libpq (its documentation, "Connection Strings"). Errors
+//! name the place and never quote a value.
 
-use std::error::Error;
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::iter::Peekable;
+use std::str::Chars;
 
 use percent_encoding::percent_decode_str;
-use tokio_postgres::config::Host;
 
 use super::config::DatabaseConfigError;
-use super::tls::SslMode;
+use super::parameters::Parameters;
 
-/// Parameters meant for other clients, which change nothing here.
-const IGNORED: &[&str] = &["pgbouncer", "schema", "connection_limit", "pool_timeout"];
+const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
-/// A connection string, understood.
-#[derive(Debug)]
-pub struct ConnectionString {
-    /// Everything tokio-postgres understands.
-    pub postgres: tokio_postgres::Config,
-    /// The given mode, or the default for the host.
-    pub ssl_mode: SslMode,
-    /// The file of `sslrootcert`.
-    pub root_certificates: Option<PathBuf>,
-}
+/// What is said of a text that is neither form.
+const NEITHER_FORM: &str =
+    "not a connection string such as postgresql://user:password@host:5432/database";
 
 /// Reads a connection string in either form.
 ///
 /// # Errors
 /// [`DatabaseConfigError`].
-pub fn parse(text: &str) -> Result<ConnectionString, DatabaseConfigError> {
+pub fn parse(text: &str) -> Result<Parameters, DatabaseConfigError> {
     let text = text.trim();
-    let mut ours = OurParameters::default();
-    let rest = if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        take_from_url(text, &mut ours)?
-    } else {
-        take_from_pairs(text, &mut ours)?
+    match SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
+        Some(rest) => parse_url(rest),
+        None if text.contains("://") => error(NEITHER_FORM),
+        None => parse_pairs(text),
+    }
+}
+
+/// `[user[:password]@][host[:port],…][/database][?name=value&…]`.
+fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
+    let mut parameters = Parameters::default();
+    // The first of the two decides, so a slash in a password has to be percent-encoded.
+    let credentials = rest
+        .find(['@', '/'])
+        .filter(|at| rest[*at..].starts_with('@'));
+    let rest = match credentials {
+        None => rest,
+        Some(at) => {
+            let (user, password) = rest[..at].split_once(':').unwrap_or((&rest[..at], ""));
+            parameters.set("user", &decode(user, "user")?)?;
+            parameters.set("password", &decode(password, "password")?)?;
+            &rest[at + 1..]
+        }
     };
 
-    let postgres: tokio_postgres::Config =
-        rest.parse().map_err(|error: tokio_postgres::Error| {
-            let cause = error.source().map(ToString::to_string).unwrap_or_default();
-            DatabaseConfigError(if cause.is_empty() || cause == "unexpected EOF" {
-                "not a connection string such as postgresql://user:password@host:5432/database"
-                    .into()
-            } else {
-                cause
-            })
-        })?;
-    let has_at_sign = |host: &Host| matches!(host, Host::Tcp(name) if name.contains('@'));
-    if postgres.get_hosts().iter().any(has_at_sign) {
-        return Err(DatabaseConfigError(
-            "the host has an @ in it; write an @ in the password as %40".into(),
-        ));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (hosts, database) = rest.split_once('/').unwrap_or((rest, ""));
+    let mut names = Vec::new();
+    let mut ports = Vec::new();
+    for host in hosts.split(',') {
+        let (name, port) = split_port(host)?;
+        names.push(decode(name, "host")?);
+        ports.push(port);
     }
-    if postgres.get_hosts().is_empty() && postgres.get_hostaddrs().is_empty() {
-        return Err(DatabaseConfigError("names no host".into()));
+    if names.iter().any(|name| name.contains('@')) {
+        return error("the host has an @ in it; write an @ in the password as %40");
     }
-    let ssl_mode = ours.ssl_mode.unwrap_or(if is_this_machine(&postgres) {
-        SslMode::Disable
-    } else {
-        SslMode::VerifyFull
+    if names.iter().any(|name| !name.is_empty()) {
+        parameters.set("host", &names.join(","))?;
+    }
+    if ports.iter().any(|port| !port.is_empty()) {
+        parameters.set("port", &ports.join(","))?;
+    }
+    parameters.set("dbname", &decode(database, "database")?)?;
+
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some((name, value)) = pair.split_once('=') else {
+            return error("a parameter has no =");
+        };
+        let (name, value) = (decode(name, "parameter")?, decode(value, name)?);
+        match (name.as_str(), value.as_str()) {
+            // As JDBC writes it; libpq takes it, too.
+            ("ssl", "true") => parameters.set("sslmode", "require")?,
+            _ => parameters.set(&name, &value)?,
+        }
+    }
+    Ok(parameters)
+}
+
+/// A host and its port, which may be empty. An IPv6 address stands in brackets.
+fn split_port(host: &str) -> Result<(&str, &str), DatabaseConfigError> {
+    if let Some(rest) = host.strip_prefix('[') {
+        return match rest.split_once(']') {
+            Some((address, "")) => Ok((address, "")),
+            Some((address, port)) if port.starts_with(':') => Ok((address, &port[1..])),
+            _ => error("the host has a [ without its ]"),
+        };
+    }
+    Ok(host.split_once(':').unwrap_or((host, "")))
+}
+
+fn decode(text: &str, what: &str) -> Result<String, DatabaseConfigError> {
+    let bad_escape = text.split('%').skip(1).any(|rest| {
+        let digits = rest.as_bytes().get(..2);
+        !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
     });
-    Ok(ConnectionString {
-        postgres,
-        ssl_mode,
-        root_certificates: ours.root_certificates,
-    })
+    if bad_escape {
+        return error(&format!("the {what} has a % in it; write it as %25"));
+    }
+    match percent_decode_str(text).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => error(&format!("the {what} is not UTF-8")),
+    }
 }
 
-#[derive(Debug, Default)]
-struct OurParameters {
-    ssl_mode: Option<SslMode>,
-    root_certificates: Option<PathBuf>,
+/// `name = 'value'`, with or without the quotes and the spaces; a backslash escapes.
+fn parse_pairs(text: &str) -> Result<Parameters, DatabaseConfigError> {
+    let mut parameters = Parameters::default();
+    let mut characters = text.chars().peekable();
+    loop {
+        skip_white_space(&mut characters);
+        if characters.peek().is_none() {
+            return Ok(parameters);
+        }
+        let mut name = String::new();
+        while let Some(character) = characters.next_if(|next| *next != '=' && !next.is_whitespace())
+        {
+            name.push(character);
+        }
+        skip_white_space(&mut characters);
+        if characters.next() != Some('=') {
+            return error(NEITHER_FORM);
+        }
+        skip_white_space(&mut characters);
+        parameters.set(&name, &value(&mut characters)?)?;
+    }
 }
 
-impl OurParameters {
-    /// Takes a parameter that is ours; says whether it was.
-    fn take(&mut self, name: &str, value: &str) -> Result<bool, DatabaseConfigError> {
-        match name {
-            "sslmode" => {
-                self.ssl_mode = Some(SslMode::parse(value).ok_or_else(|| {
-                    DatabaseConfigError(
-                        "sslmode must be one of disable, allow, prefer, require, verify-ca, \
-                         verify-full"
-                            .into(),
-                    )
-                })?);
-                Ok(true)
-            }
-            "sslrootcert" => {
-                self.root_certificates = (value != "system").then(|| PathBuf::from(value));
-                Ok(true)
-            }
-            _ if IGNORED.contains(&name) => {
-                tracing::warn!(parameter = name, "a connection parameter for other clients");
-                Ok(true)
-            }
-            _ => Ok(false),
+fn value(characters: &mut Peekable<Chars<'_>>) -> Result<String, DatabaseConfigError> {
+    let quoted = characters.next_if_eq(&'\'').is_some();
+    let mut value = String::new();
+    loop {
+        match characters.next() {
+            None if quoted => return error("a quoted value has no end"),
+            None => return Ok(value),
+            Some('\'') if quoted => return Ok(value),
+            Some('\\') => value.extend(characters.next()),
+            Some(character) if character.is_whitespace() && !quoted => return Ok(value),
+            Some(character) => value.push(character),
         }
     }
 }
 
-fn take_from_url(url: &str, ours: &mut OurParameters) -> Result<String, DatabaseConfigError> {
-    // A question mark before the last `@` is part of a password that was not percent-encoded.
-    let credentials_end = url.rfind('@').unwrap_or_default();
-    let Some(question_mark) = url[credentials_end..]
-        .find('?')
-        .map(|at| at + credentials_end)
-    else {
-        return Ok(url.to_owned());
-    };
-    let mut kept = Vec::new();
-    for pair in url[question_mark + 1..]
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = percent_decode_str(value).decode_utf8_lossy();
-        if !ours.take(name, &value)? {
-            kept.push(pair);
-        }
-    }
-    let base = &url[..question_mark];
-    Ok(if kept.is_empty() {
-        base.to_owned()
-    } else {
-        format!("{base}?{}", kept.join("&"))
-    })
+fn skip_white_space(characters: &mut Peekable<Chars<'_>>) {
+    while characters.next_if(|next| next.is_whitespace()).is_some() {}
 }
 
-fn take_from_pairs(text: &str, ours: &mut OurParameters) -> Result<String, DatabaseConfigError> {
-    let mut kept = String::new();
-    for pair in split_pairs(text) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let value = value.trim().trim_matches('\'');
-        if !ours.take(name.trim(), value)? {
-            kept.push_str(pair);
-            kept.push(' ');
-        }
-    }
-    Ok(kept)
-}
-
-/// Splits at white space outside quotes; a backslash keeps the next character from ending anything.
-fn split_pairs(text: &str) -> Vec<&str> {
-    let (mut pairs, mut start, mut quoted, mut escaped) = (Vec::new(), None, false, false);
-    for (at, character) in text.char_indices() {
-        if character.is_whitespace() && !quoted && !escaped {
-            pairs.extend(start.take().map(|start| &text[start..at]));
-            continue;
-        }
-        start.get_or_insert(at);
-        quoted ^= character == '\'' && !escaped;
-        escaped = character == '\\' && !escaped;
-    }
-    pairs.extend(start.map(|start| &text[start..]));
-    pairs
-}
-
-/// Whether every host is this machine, where nobody listens in between.
-fn is_this_machine(config: &tokio_postgres::Config) -> bool {
-    config.get_hosts().iter().all(|host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => {
-            name == "localhost" || name.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
-        }
-    }) && config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+fn error<T>(sentence: &str) -> Result<T, DatabaseConfigError> {
+    Err(DatabaseConfigError(sentence.to_owned()))
 }
 
 #[cfg(test)]
@@ -176,80 +156,84 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_elsewhere_is_verified_and_this_machine_may_be_plain() {
-        let cases = [
-            ("postgresql://u:p@db.example.com/chat", SslMode::VerifyFull),
-            ("postgres://u:p@10.0.0.7/chat", SslMode::VerifyFull),
-            ("host=db.example.com user=u", SslMode::VerifyFull),
-            ("postgresql://u:p@localhost:5432/chat", SslMode::Disable),
-            ("postgresql://u:p@127.0.0.1/chat", SslMode::Disable),
-            ("host=/var/run/postgresql user=u", SslMode::Disable),
+    fn both_forms_are_read_as_libpq_reads_them() {
+        let cases: &[(&str, &[(&str, &str)])] = &[
             (
-                "postgresql://u:p@localhost,db.example.com/chat",
-                SslMode::VerifyFull,
+                " postgresql://u:p%40s%20s@h:6543/chat?application_name=me&pgbouncer=true\n",
+                &[
+                    ("application_name", "me"),
+                    ("dbname", "chat"),
+                    ("host", "h"),
+                    ("password", "p@s s"),
+                    ("port", "6543"),
+                    ("user", "u"),
+                ],
             ),
             (
-                "host=localhost hostaddr=10.0.0.7 user=u",
-                SslMode::VerifyFull,
+                "postgres://h/chat?application_name=a@b",
+                &[
+                    ("application_name", "a@b"),
+                    ("dbname", "chat"),
+                    ("host", "h"),
+                ],
             ),
             (
-                "postgresql://u:p@localhost/chat?sslmode=verify-ca",
-                SslMode::VerifyCa,
+                "postgres://u@[::1]:1,[::2],c:3/?connect_timeout=",
+                &[("host", "::1,::2,c"), ("port", "1,,3"), ("user", "u")],
             ),
             (
-                "postgresql://u:p@db.example.com/chat?sslmode=require",
-                SslMode::Require,
+                "postgres://%2Fvar%2Frun/db",
+                &[("dbname", "db"), ("host", "/var/run")],
             ),
             (
-                "host=db.example.com user=u sslmode = 'disable'",
-                SslMode::VerifyFull,
+                "postgres://u:a+b@h",
+                &[("host", "h"), ("password", "a+b"), ("user", "u")],
             ),
             (
-                "host=db.example.com user=u sslmode='disable'",
-                SslMode::Disable,
+                "postgres://u:p@h/d?host=other",
+                &[
+                    ("dbname", "d"),
+                    ("host", "other"),
+                    ("password", "p"),
+                    ("user", "u"),
+                ],
             ),
+            (
+                r"host = h  password='it\'s a \\' user=a\ b dbname=''",
+                &[("host", "h"), ("password", r"it's a \"), ("user", "a b")],
+            ),
+            ("", &[]),
         ];
         for (text, expected) in cases {
-            if text.contains(" = ") {
-                assert!(parse(text).is_err(), "{text}");
-            } else {
-                assert_eq!(parse(text).unwrap().ssl_mode, expected, "{text}");
-            }
+            let parameters = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let read: Vec<_> = parameters.iter().collect();
+            assert_eq!(&read, expected, "{text}");
         }
     }
 
     #[test]
-    fn what_is_ours_is_taken_out_and_the_rest_is_kept() {
-        let parsed = parse(
-            " postgresql://u:p%40ss@db.example.com:6543/chat?pgbouncer=true&sslrootcert=%2Fca.pem\
-             &sslmode=verify-full&application_name=me\n",
-        )
-        .unwrap();
-        assert_eq!(parsed.root_certificates, Some(PathBuf::from("/ca.pem")));
-        assert_eq!(parsed.postgres.get_application_name(), Some("me"));
-        assert_eq!(parsed.postgres.get_password(), Some(b"p@ss".as_slice()));
-        assert_eq!(parsed.postgres.get_dbname(), Some("chat"));
-        assert_eq!(parsed.postgres.get_ports(), [6543]);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named_and_the_password_is_not() {
-        let cases = [
-            ("", "names no host"),
-            ("mysql://u:secret@h/d", "not a connection string"),
-            (
-                "postgresql://u:secret@h/d?sslmode=secret",
-                "sslmode must be one of",
-            ),
-            ("postgresql://u:secret@h/d?colour=blue", "colour"),
-            ("postgresql://u:secret@h:port/d", "port"),
-            ("user=u password=secret", "names no host"),
-            ("postgresql://u:p@secret@h/d", "%40"),
-        ];
-        for (text, expected) in cases {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(expected), "{text}: {error}");
-            assert!(!error.contains("secret"), "{text}: {error}");
+    fn a_secret_is_read_in_the_form_of_rds_or_as_a_string() {
+        let of_rds = r#"{"username": "u", "password": "p", "engine": "postgres", "host": "h",
+            "port": 5432, "dbname": "d", "dbInstanceIdentifier": "i"}"#;
+        for text in [of_rds, "postgresql://u:p@h:5432/d\n"] {
+            let read = Parameters::from_secret(text).map(|parameters| {
+                let read = parameters
+                    .iter()
+                    .map(|(name, value)| format!("{name}={value}"));
+                read.collect::<Vec<_>>().join(" ")
+            });
+            assert_eq!(read.unwrap(), "dbname=d host=h password=p port=5432 user=u");
+        }
+        for text in [
+            "{",
+            "[1]",
+            r#"{"username": "u"}"#,
+            r#"{"password": ["p4ss"]}"#,
+        ] {
+            let error = Parameters::from_secret(text)
+                .err()
+                .map(|error| error.to_string());
+            assert!(error.is_some_and(|error| !error.contains("p4ss")), "{text}");
         }
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use super::config::DatabaseConfigError;
 use crate::causes::with_causes;
 
 /// What to do about a failure.
@@ -32,7 +33,22 @@ struct Failed {
     state: Option<SqlState>,
     constraint: Option<String>,
     lost: bool,
+    /// Only of a failure to connect.
+    refusal: Refusal,
     description: String,
+}
+
+/// What a failure to connect says about trying again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    /// Nothing: it is final, or no failure to connect.
+    Final,
+    /// The server may take connections in a moment: it restarts, or has no place free.
+    Passing,
+    /// The server may take a connection with TLS if this one had none, and the other way round.
+    Transport,
+    /// The password is wrong, or not the newest.
+    Password,
 }
 
 impl DatabaseError {
@@ -60,39 +76,32 @@ impl DatabaseError {
     /// Connecting took too long.
     #[must_use]
     pub fn connect_timed_out() -> Self {
-        Self::plain(
+        let mut error = Self::plain(
             DatabaseFailure::Unavailable,
             false,
             "connecting took too long",
-        )
-    }
-
-    /// A failure to connect; whatever it is, the server cannot be used. Trying once more helps where
-    /// the connection broke off, as it does in a failover, and not where it was refused.
-    pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
-        let broke_off = error.is_closed()
-            || error
-                .source()
-                .and_then(|source| source.downcast_ref::<io::Error>())
-                .is_some_and(|io| {
-                    matches!(
-                        io.kind(),
-                        io::ErrorKind::ConnectionReset
-                            | io::ErrorKind::ConnectionAborted
-                            | io::ErrorKind::BrokenPipe
-                            | io::ErrorKind::UnexpectedEof
-                            // Half a message: what the protocol's reader makes of it.
-                            | io::ErrorKind::Other
-                    )
-                });
-        let mut error = Self::from(error);
-        error.0.failure = DatabaseFailure::Unavailable;
-        error.0.lost = broke_off;
+        );
+        error.0.refusal = Refusal::Passing;
         error
     }
 
-    /// TLS cannot be set up on our side.
-    pub(super) fn tls(description: &str) -> Self {
+    /// A failure to connect; whatever it is, the server cannot be used.
+    pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
+        let refusal = refusal(error);
+        let mut error = Self::from(error);
+        error.0.failure = DatabaseFailure::Unavailable;
+        error.0.lost = false;
+        error.0.refusal = refusal;
+        error
+    }
+
+    /// What was configured cannot be used.
+    pub(super) fn config(error: DatabaseConfigError) -> Self {
+        Self::plain(DatabaseFailure::Unavailable, false, &error.to_string())
+    }
+
+    /// There are no credentials to show the server.
+    pub(super) fn credentials(description: &str) -> Self {
         Self::plain(DatabaseFailure::Unavailable, false, description)
     }
 
@@ -130,6 +139,22 @@ impl DatabaseError {
             )
     }
 
+    /// Whether connecting may go well in a moment.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        self.0.refusal == Refusal::Passing
+    }
+
+    /// Whether connecting may go well with TLS instead of without it, or the other way round.
+    pub(super) fn refuses_transport(&self) -> bool {
+        self.0.refusal == Refusal::Transport
+    }
+
+    /// Whether the server refused the password.
+    pub(super) fn is_wrong_password(&self) -> bool {
+        self.0.refusal == Refusal::Password
+    }
+
     /// Whether the connection is of no use any more.
     pub(super) fn ends_connection(&self) -> bool {
         self.0.lost
@@ -142,6 +167,7 @@ impl DatabaseError {
             state: None,
             constraint: None,
             lost,
+            refusal: Refusal::Final,
             description,
         }))
     }
@@ -161,6 +187,7 @@ impl From<&tokio_postgres::Error> for DatabaseError {
                 state: Some(answer.code().clone()),
                 constraint: answer.constraint().map(str::to_owned),
                 lost: ends_session(answer),
+                refusal: Refusal::Final,
                 description: describe(answer),
             }));
         }
@@ -174,6 +201,51 @@ impl From<&tokio_postgres::Error> for DatabaseError {
             DatabaseFailure::Other
         };
         Self::plain(failure, lost, &with_causes(error))
+    }
+}
+
+/// What a failure to connect says about trying again.
+fn refusal(error: &tokio_postgres::Error) -> Refusal {
+    if let Some(answer) = error.as_db_error() {
+        return match *answer.code() {
+            SqlState::INVALID_PASSWORD => Refusal::Password,
+            // What `pg_hba.conf` has no line for; the line may ask for TLS, or for none.
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Transport,
+            SqlState::CANNOT_CONNECT_NOW
+            | SqlState::TOO_MANY_CONNECTIONS
+            | SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN => Refusal::Passing,
+            _ => Refusal::Final,
+        };
+    }
+    // The kind of the error is not to be had otherwise.
+    if error
+        .to_string()
+        .starts_with("error performing TLS handshake")
+    {
+        return Refusal::Transport;
+    }
+    let io = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    let passing = match io.map(io::Error::kind) {
+        None => error.is_closed(),
+        Some(
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof,
+        ) => true,
+        // Half a message, as the protocol's reader calls it; a name that is not found is the same
+        // kind, but passes no faster.
+        Some(io::ErrorKind::Other) => !error.to_string().starts_with("error connecting"),
+        Some(_) => false,
+    };
+    if passing {
+        Refusal::Passing
+    } else {
+        Refusal::Final
     }
 }
 

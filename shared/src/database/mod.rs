@@ -9,30 +9,33 @@ mod config;
 mod connection;
 mod connection_string;
 mod error;
+mod iam;
+mod limits;
+mod parameters;
 pub mod privileges;
+mod roots;
+mod target;
 mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 pub use config::{DatabaseConfig, DatabaseConfigError};
 pub use connection::Connection;
 pub use error::{DatabaseError, DatabaseFailure};
+pub use limits::Limits;
+pub use tls::SslMode;
 
-/// How long connecting may take, from the name look-up to the end of the authentication.
-const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// How long the server may take for a sign of life.
+const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(1);
 
-/// How long one statement may take; then its connection is given up, because the next statement
-/// would wait behind it.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(4);
-
-/// How long connecting, a statement and its repetition may take together.
-const OPERATION_LIMIT: Duration = Duration::from_secs(9);
+/// The pause before connecting is tried again, where that may help; each is twice as long as the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A parameter of a statement with its type, which spares the server a question to the client.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -47,6 +50,9 @@ pub struct Database {
 #[derive(Debug, Default)]
 struct Slot {
     connection: Option<Arc<Connection>>,
+    /// When the connection was last asked for, by the clock on the wall: others stand still while
+    /// the environment is frozen.
+    last_use: Option<SystemTime>,
     /// When connecting failed last, so that those who waited for it do not try one by one.
     failure: Option<(Instant, DatabaseError)>,
 }
@@ -64,7 +70,10 @@ impl Database {
     /// Connects ahead of the first statement, where the processor is fast and nobody waits. A
     /// failure is logged and otherwise left to the first request, which tries again.
     pub async fn warm(&self) {
-        if let Err(error) = self.connection(Instant::now() + CONNECT_LIMIT).await {
+        if let Err(error) = self
+            .connection(Instant::now() + self.config.limits().connect)
+            .await
+        {
             tracing::error!(cause = %error, "the database cannot be reached yet");
         }
     }
@@ -79,7 +88,7 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        let deadline = deadline.min(Instant::now() + OPERATION_LIMIT);
+        let deadline = deadline.min(Instant::now() + self.config.limits().operation());
         match self.attempt(deadline, statement, parameters).await {
             Err(error) if error.may_repeat() => {
                 tracing::warn!(cause = %error, "repeating a statement");
@@ -96,7 +105,7 @@ impl Database {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
         let connection = self.connection(deadline).await?;
-        let limit = deadline.min(Instant::now() + STATEMENT_LIMIT);
+        let limit = deadline.min(Instant::now() + self.config.limits().statement);
         let answer = timeout_at(
             limit,
             connection.client().query_typed(statement, parameters),
@@ -105,7 +114,7 @@ impl Database {
             Ok(Ok(rows)) => return Ok(rows),
             Ok(Err(error)) => DatabaseError::from(error),
             Err(_) => {
-                connection.cancel(&self.config);
+                connection.cancel();
                 DatabaseError::statement_timed_out()
             }
         };
@@ -126,8 +135,10 @@ impl Database {
         let arrived = Instant::now();
         let waited = timeout_at(deadline, self.slot.lock()).await;
         let mut slot = waited.map_err(|_| DatabaseError::connect_timed_out())?;
+        let quiet_since = slot.last_use.replace(SystemTime::now());
         if let Some(connection) = &slot.connection
             && !connection.client().is_closed()
+            && self.still_answers(connection, quiet_since).await
         {
             return Ok(Arc::clone(connection));
         }
@@ -138,8 +149,8 @@ impl Database {
             return Err(error.clone());
         }
 
-        let limit = deadline.min(Instant::now() + CONNECT_LIMIT);
-        let connected = timeout_at(limit, Connection::open(&self.config)).await;
+        let limit = deadline.min(Instant::now() + self.config.limits().connect);
+        let connected = timeout_at(limit, self.open(limit)).await;
         match connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
             Ok(connection) => {
                 let connection = Arc::new(connection);
@@ -151,6 +162,46 @@ impl Database {
                 slot.failure = Some((Instant::now(), error.clone()));
                 Err(error)
             }
+        }
+    }
+
+    /// Connects; waits for a server that restarts or has no place free, as long as the limit lets it.
+    async fn open(&self, limit: Instant) -> Result<Connection, DatabaseError> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match Connection::open(&self.config).await {
+                Err(error) if error.may_pass() && Instant::now() + pause < limit => {
+                    tracing::info!(cause = %error, "the database does not take connections yet");
+                    sleep(pause).await;
+                    pause *= 2;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Whether the other side answers still; it is asked only after a long silence. A path that was
+    /// forgotten meanwhile, by a NAT gateway for one, may swallow what is sent without a sign.
+    async fn still_answers(
+        &self,
+        connection: &Connection,
+        quiet_since: Option<SystemTime>,
+    ) -> bool {
+        let quiet = quiet_since.and_then(|since| since.elapsed().ok());
+        if quiet.is_none_or(|quiet| quiet < self.config.limits().idle_check) {
+            return true;
+        }
+        let sign_of_life = connection.client().check_connection();
+        matches!(timeout(SIGN_OF_LIFE_LIMIT, sign_of_life).await, Ok(Ok(())))
+    }
+
+    /// Closes the connection after what is under way, and tells the server. The next statement makes a
+    /// new one.
+    pub async fn close(&self) {
+        let connection = self.slot.lock().await.connection.take();
+        // One that a statement is still using closes when that is done with it.
+        if let Some(connection) = connection.and_then(Arc::into_inner) {
+            connection.say_goodbye().await;
         }
     }
 

@@ -34,6 +34,13 @@ const MISSING: &str = "
     order by missing
     limit 20";
 
+/// The statements that give a role these rights.
+#[must_use]
+pub fn grants(role: &str) -> String {
+    let grant = |(table, right): &(&str, &str)| format!("grant {right} on {table} to {role};");
+    REQUIRED.iter().map(grant).collect()
+}
+
 /// The rights that the connected user lacks, each as `RIGHT on object`. Tables that do not exist
 /// are not counted.
 ///

@@ -2,18 +2,23 @@
 
 use std::path::PathBuf;
 
-use native_tls::{Certificate, TlsConnector};
-use postgres_native_tls::MakeTlsConnector;
-use tokio_postgres::config::SslMode as PostgresSslMode;
+use native_tls::{Identity, Protocol, TlsConnector};
+use postgres_native_tls::{MakeTlsConnector, set_postgresql_alpn};
+
+use super::config::DatabaseConfigError;
+use super::parameters::Parameters;
+use super::roots::Roots;
 
 /// How the connection is protected (libpq documentation, table "SSL Mode Descriptions").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
-    /// Never by TLS.
+    /// Never by TLS. The default for a host on this machine.
     Disable,
-    /// By TLS if the server offers it; nothing is verified.
+    /// By TLS only if the server refuses anything else.
+    Allow,
+    /// By TLS unless the server refuses that.
     Prefer,
-    /// By TLS; nothing is verified.
+    /// By TLS; the server's certificate is checked only if `sslrootcert` is given.
     Require,
     /// By TLS with a certificate of a known authority.
     VerifyCa,
@@ -22,69 +27,180 @@ pub enum SslMode {
     VerifyFull,
 }
 
+/// Whether an attempt to connect uses TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// It does not.
+    Plain,
+    /// It does, or fails.
+    Tls,
+}
+
 impl SslMode {
-    /// Reads one of libpq's words. `allow` tries without TLS first in libpq; here it is `prefer`.
-    pub(super) fn parse(word: &str) -> Option<Self> {
-        match word {
-            "disable" => Some(Self::Disable),
-            "allow" | "prefer" => Some(Self::Prefer),
-            "require" => Some(Self::Require),
-            "verify-ca" => Some(Self::VerifyCa),
-            "verify-full" => Some(Self::VerifyFull),
-            _ => None,
-        }
+    const WORDS: [(&str, Self); 6] = [
+        ("disable", Self::Disable),
+        ("allow", Self::Allow),
+        ("prefer", Self::Prefer),
+        ("require", Self::Require),
+        ("verify-ca", Self::VerifyCa),
+        ("verify-full", Self::VerifyFull),
+    ];
+
+    fn parse(word: &str) -> Result<Self, DatabaseConfigError> {
+        let known = Self::WORDS.iter().find(|(known, _)| *known == word);
+        known.map(|(_, mode)| *mode).ok_or_else(|| {
+            let words = Self::WORDS.map(|(word, _)| word).join(", ");
+            DatabaseConfigError(format!("sslmode must be one of {words}"))
+        })
     }
 
-    /// What tokio-postgres is told; verification is the connector's.
-    pub(super) fn postgres(self) -> PostgresSslMode {
+    /// The attempts to make, in order; the next one only if the server refuses the kind of the first.
+    pub(super) fn attempts(self) -> &'static [Transport] {
         match self {
-            Self::Disable => PostgresSslMode::Disable,
-            Self::Prefer => PostgresSslMode::Prefer,
-            Self::Require | Self::VerifyCa | Self::VerifyFull => PostgresSslMode::Require,
+            Self::Disable => &[Transport::Plain],
+            Self::Allow => &[Transport::Plain, Transport::Tls],
+            Self::Prefer => &[Transport::Tls, Transport::Plain],
+            Self::Require | Self::VerifyCa | Self::VerifyFull => &[Transport::Tls],
         }
     }
 }
 
-/// Builds the connector of a mode. `root_certificates` replaces the system's authorities; as in
-/// libpq, giving it makes `require` verify as `verify-ca` does.
-///
-/// # Errors
-/// A sentence that names the file, when it cannot be read or holds no certificate.
-pub(super) fn connector(
-    mode: SslMode,
-    root_certificates: Option<&PathBuf>,
-) -> Result<MakeTlsConnector, String> {
-    let mut builder = TlsConnector::builder();
-    if let Some(path) = root_certificates {
-        let shown = path.display();
-        let pem = std::fs::read(path)
-            .map_err(|error| format!("sslrootcert {shown} cannot be read: {error}"))?;
-        let certificates = Certificate::stack_from_pem(&pem)
-            .map_err(|error| format!("sslrootcert {shown} holds no certificate: {error}"))?;
-        if certificates.is_empty() {
-            return Err(format!("sslrootcert {shown} holds no certificate"));
+impl std::fmt::Display for SslMode {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = Self::WORDS.iter().find(|(_, mode)| mode == self);
+        formatter.write_str(word.map_or("", |(word, _)| word))
+    }
+}
+
+/// What the parameters say about TLS.
+#[derive(Debug, Clone)]
+pub struct TlsSettings {
+    /// How the connection is protected.
+    pub mode: SslMode,
+    /// Whether TLS starts without asking first (`sslnegotiation=direct`, PostgreSQL 17 and newer).
+    pub direct: bool,
+    roots: Roots,
+    /// The files of our own certificate and its key.
+    identity: Option<(PathBuf, PathBuf)>,
+    oldest: Option<Protocol>,
+    newest: Option<Protocol>,
+}
+
+impl TlsSettings {
+    /// Reads what the parameters say, for these hosts.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`], also for combinations that libpq refuses as too weak.
+    pub fn read(
+        parameters: &Parameters,
+        hosts: &[String],
+        is_this_machine: bool,
+    ) -> Result<Self, DatabaseConfigError> {
+        let refuse = |sentence: &str| Err(DatabaseConfigError(sentence.to_owned()));
+        let given_roots = parameters.get("sslrootcert");
+        let mode = match parameters.get("sslmode") {
+            Some(word) => SslMode::parse(word)?,
+            None if is_this_machine && given_roots != Some("system") => SslMode::Disable,
+            None => SslMode::VerifyFull,
+        };
+        if given_roots == Some("system") && mode < SslMode::VerifyFull {
+            return refuse(
+                "sslrootcert=system needs sslmode=verify-full: anybody has a certificate of these authorities",
+            );
         }
-        builder.disable_built_in_roots(true);
-        for certificate in certificates {
+        let direct = match parameters.get("sslnegotiation") {
+            None | Some("postgres") => false,
+            Some("direct") if mode >= SslMode::Require => true,
+            Some("direct") => {
+                return refuse("sslnegotiation=direct needs sslmode=require or stricter");
+            }
+            Some(_) => return refuse("sslnegotiation must be postgres or direct"),
+        };
+        let identity = match (parameters.get("sslcert"), parameters.get("sslkey")) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
+            _ => return refuse("sslcert and sslkey are needed together"),
+        };
+        Ok(Self {
+            mode,
+            direct,
+            roots: match given_roots {
+                Some(name) => Roots::named(name, hosts),
+                None if mode >= SslMode::VerifyCa => Roots::for_hosts(hosts),
+                None => Roots::None,
+            },
+            identity,
+            oldest: protocol(parameters, "ssl_min_protocol_version")?,
+            newest: protocol(parameters, "ssl_max_protocol_version")?,
+        })
+    }
+
+    /// Whether verifying takes the system's authorities.
+    #[must_use]
+    pub fn uses_system_roots(&self) -> bool {
+        self.mode != SslMode::Disable && self.roots.uses_system()
+    }
+
+    /// Builds the connector. As in libpq a given `sslrootcert` is checked in every mode, and the name
+    /// only in `verify-full`.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`], which names the file that cannot be used.
+    pub fn connector(&self) -> Result<MakeTlsConnector, DatabaseConfigError> {
+        let mut builder = TlsConnector::builder();
+        builder
+            .disable_built_in_roots(!self.roots.uses_system())
+            .danger_accept_invalid_certs(self.roots == Roots::None)
+            .danger_accept_invalid_hostnames(self.mode < SslMode::VerifyFull)
+            .max_protocol_version(self.newest);
+        // Without it the library's own default stands.
+        if self.oldest.is_some() {
+            builder.min_protocol_version(self.oldest);
+        }
+        for certificate in self.roots.certificates()? {
             builder.add_root_certificate(certificate);
         }
+        if let Some((certificate, key)) = &self.identity {
+            builder.identity(read_identity(certificate, key)?);
+        }
+        if self.direct {
+            set_postgresql_alpn(&mut builder);
+        }
+        let connector = builder
+            .build()
+            .map_err(|error| DatabaseConfigError(format!("TLS cannot be set up: {error}")))?;
+        Ok(MakeTlsConnector::new(connector))
     }
-    match mode {
-        SslMode::Disable | SslMode::VerifyFull => {}
-        SslMode::VerifyCa => {
-            builder.danger_accept_invalid_hostnames(true);
-        }
-        SslMode::Require if root_certificates.is_some() => {
-            builder.danger_accept_invalid_hostnames(true);
-        }
-        SslMode::Prefer | SslMode::Require => {
-            builder
-                .danger_accept_invalid_certs(true)
-                .danger_accept_invalid_hostnames(true);
-        }
+}
+
+fn protocol(parameters: &Parameters, name: &str) -> Result<Option<Protocol>, DatabaseConfigError> {
+    match parameters.get(name) {
+        None => Ok(None),
+        Some("TLSv1") => Ok(Some(Protocol::Tlsv10)),
+        Some("TLSv1.1") => Ok(Some(Protocol::Tlsv11)),
+        Some("TLSv1.2") => Ok(Some(Protocol::Tlsv12)),
+        Some("TLSv1.3") => Ok(Some(Protocol::Tlsv13)),
+        Some(_) => Err(DatabaseConfigError(format!(
+            "{name} must be one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"
+        ))),
     }
-    let connector = builder
-        .build()
-        .map_err(|error| format!("TLS cannot be set up: {error}"))?;
-    Ok(MakeTlsConnector::new(connector))
+}
+
+fn read_identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, DatabaseConfigError> {
+    let read = |name: &str, path: &PathBuf| {
+        std::fs::read(path).map_err(|error| {
+            let shown = path.display();
+            DatabaseConfigError(format!("{name} {shown} cannot be read: {error}"))
+        })
+    };
+    let (certificate, key) = (read("sslcert", certificate)?, read("sslkey", key)?);
+    if !key.starts_with(b"-----BEGIN PRIVATE KEY-----") {
+        return Err(DatabaseConfigError(
+            "sslkey must be an unencrypted PKCS#8 key in PEM; convert it by `openssl pkcs8 -topk8 \
+             -nocrypt -in key.pem`"
+                .into(),
+        ));
+    }
+    Identity::from_pkcs8(&certificate, &key)
+        .map_err(|error| DatabaseConfigError(format!("sslcert and sslkey cannot be used: {error}")))
 }

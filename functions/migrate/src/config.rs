@@ -1,0 +1,76 @@
+//! What the migration connects to, and what it does besides.
+
+use shared::database::{DatabaseConfig, DatabaseConfigError};
+use shared::settings;
+
+/// The connection string of the migration where it is not the functions' own.
+const MIGRATE_DATABASE_URL: &str = "MIGRATE_DATABASE_URL";
+
+/// Whether to create the two roles, and how the functions' one logs in.
+const MIGRATE_CREATE_ROLES: &str = "MIGRATE_CREATE_ROLES";
+
+/// How the functions' role logs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleLogin {
+    /// By a password, which somebody has yet to set.
+    Password,
+    /// By a token of AWS's IAM, and by nothing else.
+    Iam,
+}
+
+/// The settings of the migration.
+#[derive(Debug, Clone)]
+pub struct MigrateConfig {
+    /// The database, reached without a transaction pooler in between.
+    pub database: DatabaseConfig,
+    /// Whether the roles of `migrations/roles.sql` are created first.
+    pub create_roles: Option<RoleLogin>,
+}
+
+impl MigrateConfig {
+    /// Reads the environment; see [`Self::read`].
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`].
+    pub fn from_env() -> Result<Self, DatabaseConfigError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads `MIGRATE_DATABASE_URL`, else `DATABASE_URL`; `MIGRATE_CREATE_ROLES` (`password` or
+    /// `iam`); and what else [`DatabaseConfig::read`] reads.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`].
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, DatabaseConfigError> {
+        let own = settings::text(&variable, MIGRATE_DATABASE_URL).is_some();
+        let database = if own {
+            DatabaseConfig::read(MIGRATE_DATABASE_URL, &variable)
+        } else {
+            DatabaseConfig::read(DatabaseConfig::URL, &variable)
+        };
+        let create_roles = match settings::text(&variable, MIGRATE_CREATE_ROLES).as_deref() {
+            None => None,
+            Some("password") => Some(RoleLogin::Password),
+            Some("iam") => Some(RoleLogin::Iam),
+            Some(_) => {
+                return Err(DatabaseConfigError::new(format!(
+                    "{MIGRATE_CREATE_ROLES} must be password or iam"
+                )));
+            }
+        };
+        Ok(Self {
+            database: database?,
+            create_roles,
+        })
+    }
+}
+
+impl From<DatabaseConfig> for MigrateConfig {
+    /// The migration of a database and nothing besides.
+    fn from(database: DatabaseConfig) -> Self {
+        Self {
+            database,
+            create_roles: None,
+        }
+    }
+}

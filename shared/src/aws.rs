@@ -1,0 +1,80 @@
+//! What is asked of AWS: secrets and credentials. Its configuration is loaded when it is first
+//! needed, so that a function that needs none of it does not pay.
+
+use std::time::Duration;
+
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use tokio::sync::OnceCell;
+
+/// How long one call may take, its repetitions included.
+const CALL_LIMIT: Duration = Duration::from_secs(3);
+
+static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
+
+async fn config() -> &'static SdkConfig {
+    let load = || {
+        let limits = TimeoutConfig::builder()
+            .operation_timeout(CALL_LIMIT)
+            .build();
+        aws_config::defaults(BehaviorVersion::latest())
+            .timeout_config(limits)
+            .load()
+    };
+    CONFIG.get_or_init(load).await
+}
+
+/// The text of a secret of AWS Secrets Manager.
+///
+/// # Errors
+/// A sentence with AWS's error code and without the secret.
+pub async fn secret(arn: &str) -> Result<String, String> {
+    let mut settings = aws_sdk_secretsmanager::config::Builder::from(config().await);
+    // An ARN says where its secret is; a plain name does not.
+    if let Some(region) = arn
+        .strip_prefix("arn:")
+        .and_then(|arn| arn.split(':').nth(2))
+    {
+        settings = settings.region(Region::new(region.to_owned()));
+    }
+    let client = aws_sdk_secretsmanager::Client::from_conf(settings.build());
+    let answer = client.get_secret_value().secret_id(arn).send().await;
+    let answer = answer.map_err(|error| {
+        use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+        match &error {
+            SdkError::ServiceError(refused) => format!(
+                "Secrets Manager says {}: {}",
+                refused.err().code().unwrap_or("no code"),
+                refused.err().message().unwrap_or("nothing more")
+            ),
+            _ => format!(
+                "Secrets Manager cannot be asked: {}",
+                DisplayErrorContext(&error)
+            ),
+        }
+    })?;
+    match answer.secret_string() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err("the secret holds bytes and no text".into()),
+    }
+}
+
+/// The region of the environment, if there is one.
+pub async fn region() -> Option<String> {
+    config().await.region().map(ToString::to_string)
+}
+
+/// The credentials of the environment; renewed by AWS's own code when they have run out.
+///
+/// # Errors
+/// A sentence.
+pub async fn credentials() -> Result<Credentials, String> {
+    let provider = config().await.credentials_provider();
+    let provider = provider.ok_or("there are no credentials for AWS")?;
+    provider
+        .provide_credentials()
+        .await
+        .map_err(|error| format!("there are no credentials for AWS: {error}"))
+}

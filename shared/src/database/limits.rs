@@ -1,0 +1,83 @@
+//! How long the database may take for what.
+
+use std::time::Duration;
+
+use super::config::DatabaseConfigError;
+use super::parameters::Parameters;
+use crate::request::REQUEST_LIMIT;
+use crate::settings;
+
+/// What is kept for a statement that is sent again on a new connection.
+const REPETITION: Duration = Duration::from_secs(2);
+
+/// The limits of a connection, each with its variable.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `connect_timeout`, else `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the name look-up
+    /// to the end of the authentication, a secret to be fetched included.
+    pub connect: Duration,
+    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. Then its connection is given
+    /// up, because the next statement would wait behind it.
+    pub statement: Duration,
+    /// `DATABASE_KEEPALIVE_SECONDS`, else 60 s: how long the connection is quiet before the other
+    /// side is probed. Below 350 s, after which NAT gateways on AWS forget a connection.
+    pub keepalive: Duration,
+    /// `DATABASE_TCP_USER_TIMEOUT_SECONDS`, else 5 s: how long sent data may stay unacknowledged
+    /// before the path counts as dead.
+    pub tcp_user: Duration,
+    /// `DATABASE_IDLE_CHECK_SECONDS`, else 300 s: after this long without a statement the server is
+    /// asked for a sign of life first, because a path that swallows packets shows nothing.
+    pub idle_check: Duration,
+}
+
+impl Limits {
+    /// Reads the limits; what the connection string says comes first.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`] for a number out of its range, or for limits that together pass the
+    /// time of a request.
+    pub fn read(
+        parameters: &Parameters,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, DatabaseConfigError> {
+        let seconds = |name: &str, range, default| {
+            let seconds = settings::number(&variable, name, range).map_err(DatabaseConfigError)?;
+            Ok(Duration::from_secs(seconds.unwrap_or(default)))
+        };
+        let connect = match parameters.get("connect_timeout") {
+            None => seconds("DATABASE_CONNECT_TIMEOUT_SECONDS", 1..=20, 3)?,
+            // As in libpq, 0 is no limit of its own; the request's remains.
+            Some(text) => match text.parse() {
+                Ok(0) => Duration::from_secs(20),
+                Ok(given @ 1..=20) => Duration::from_secs(given),
+                _ => {
+                    return Err(DatabaseConfigError(
+                        "connect_timeout must be a number of seconds from 0 to 20".into(),
+                    ));
+                }
+            },
+        };
+        let limits = Self {
+            connect,
+            statement: seconds("DATABASE_STATEMENT_TIMEOUT_SECONDS", 1..=20, 4)?,
+            keepalive: seconds("DATABASE_KEEPALIVE_SECONDS", 1..=3600, 60)?,
+            tcp_user: seconds("DATABASE_TCP_USER_TIMEOUT_SECONDS", 1..=60, 5)?,
+            idle_check: seconds("DATABASE_IDLE_CHECK_SECONDS", 0..=86_400, 300)?,
+        };
+        if limits.operation() >= REQUEST_LIMIT {
+            let most = (REQUEST_LIMIT - REPETITION).as_secs() - 1;
+            return Err(DatabaseConfigError(format!(
+                "the limits for connecting and for a statement must be {most} s at most together, \
+                 because a request ends after {} s",
+                REQUEST_LIMIT.as_secs()
+            )));
+        }
+        Ok(limits)
+    }
+
+    /// How long connecting, a statement and its repetition may take together.
+    #[must_use]
+    pub fn operation(&self) -> Duration {
+        self.connect + self.statement + REPETITION
+    }
+}

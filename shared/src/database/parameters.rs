@@ -1,0 +1,195 @@
+//! The parameters of a connection, by libpq's names, from wherever they are given: a connection
+//! string, a secret, the `PG…` variables.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::config::DatabaseConfigError;
+use super::connection_string;
+
+/// The parameters that are understood (libpq documentation, "Parameter Key Words").
+const KNOWN: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "load_balance_hosts",
+    "options",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslrootcert",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
+
+/// Parameters for other clients (Prisma, SQLAlchemy, JDBC, node-postgres), and those of libpq that
+/// change nothing here. They take no protection away when they are left out.
+const IGNORED: &[&str] = &[
+    "client_encoding",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "pgbouncer",
+    "pool_timeout",
+    "prepareThreshold",
+    "prepared_statements",
+    "schema",
+    "sslcompression",
+    "sslsni",
+    "statement_cache_size",
+    "supa",
+    "uselibpqcompat",
+];
+
+/// The variables that libpq reads, and the parameter each stands for.
+const VARIABLES: &[(&str, &str)] = &[
+    ("PGAPPNAME", "application_name"),
+    ("PGCHANNELBINDING", "channel_binding"),
+    ("PGCONNECT_TIMEOUT", "connect_timeout"),
+    ("PGDATABASE", "dbname"),
+    ("PGHOST", "host"),
+    ("PGHOSTADDR", "hostaddr"),
+    ("PGLOADBALANCEHOSTS", "load_balance_hosts"),
+    ("PGOPTIONS", "options"),
+    ("PGPASSWORD", "password"),
+    ("PGPORT", "port"),
+    ("PGSSLCERT", "sslcert"),
+    ("PGSSLKEY", "sslkey"),
+    ("PGSSLMAXPROTOCOLVERSION", "ssl_max_protocol_version"),
+    ("PGSSLMINPROTOCOLVERSION", "ssl_min_protocol_version"),
+    ("PGSSLMODE", "sslmode"),
+    ("PGSSLNEGOTIATION", "sslnegotiation"),
+    ("PGSSLROOTCERT", "sslrootcert"),
+    ("PGTARGETSESSIONATTRS", "target_session_attrs"),
+    ("PGUSER", "user"),
+];
+
+/// The members of the secrets that RDS writes, and the parameter each stands for.
+const SECRET_MEMBERS: &[(&str, &str)] = &[
+    ("dbname", "dbname"),
+    ("host", "host"),
+    ("password", "password"),
+    ("port", "port"),
+    ("username", "user"),
+];
+
+/// Parameters with their values. No `Debug`: one of them is the password.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parameters(BTreeMap<&'static str, String>);
+
+impl Parameters {
+    /// The parameters that the variables of libpq give.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let mut parameters = Self::default();
+        for (name, parameter) in VARIABLES {
+            if let Some(value) = variable(name).filter(|value| !value.is_empty()) {
+                parameters.0.insert(parameter, value);
+            }
+        }
+        parameters
+    }
+
+    /// The parameters in a secret: the JSON that RDS writes, or a connection string.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`].
+    pub fn from_secret(text: &str) -> Result<Self, DatabaseConfigError> {
+        if !text.trim_start().starts_with('{') {
+            return connection_string::parse(text);
+        }
+        let Ok(Value::Object(members)) = serde_json::from_str(text) else {
+            return Err(DatabaseConfigError(
+                "starts like JSON and is none; use the form that RDS writes, or a connection string"
+                    .into(),
+            ));
+        };
+        let mut parameters = Self::default();
+        for (member, parameter) in SECRET_MEMBERS {
+            match members.get(*member) {
+                None | Some(Value::Null) => {}
+                Some(Value::String(text)) => parameters.insert(parameter, text),
+                Some(Value::Number(number)) => parameters.insert(parameter, &number.to_string()),
+                Some(_) => {
+                    return Err(DatabaseConfigError(format!(
+                        "{member} is neither text nor a number"
+                    )));
+                }
+            }
+        }
+        if parameters.get("password").is_none() {
+            return Err(DatabaseConfigError("has no password in it".into()));
+        }
+        Ok(parameters)
+    }
+
+    /// Sets a parameter of a connection string; the last one of a name counts.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`] for one that is not understood: it may be there to protect something.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), DatabaseConfigError> {
+        if let Some(known) = KNOWN.iter().find(|known| **known == name) {
+            self.insert(known, value);
+            return Ok(());
+        }
+        if IGNORED.contains(&name) {
+            tracing::warn!(parameter = name, "a connection parameter for other clients");
+            return Ok(());
+        }
+        let nameable = |character: char| character.is_ascii_alphabetic() || character == '_';
+        Err(DatabaseConfigError(if name.chars().all(nameable) {
+            format!("the parameter {name} is not supported")
+        } else {
+            "has a parameter whose name cannot be one; is a special character of the password not \
+             percent-encoded?"
+                .into()
+        }))
+    }
+
+    /// Takes from `others` what is not given here.
+    pub fn fill_from(&mut self, others: &Self) {
+        for (name, value) in &others.0 {
+            self.0.entry(name).or_insert_with(|| value.clone());
+        }
+    }
+
+    /// The value of a parameter, if it is given.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// All parameters, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    /// The values of a parameter that lists one for each host.
+    pub fn list(&self, name: &str) -> Vec<&str> {
+        self.get(name)
+            .map(|values| values.split(',').map(str::trim).collect())
+            .unwrap_or_default()
+    }
+
+    /// As in libpq an empty value is none.
+    fn insert(&mut self, name: &'static str, value: &str) {
+        if value.is_empty() {
+            self.0.remove(name);
+        } else {
+            self.0.insert(name, value.to_owned());
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! A database to connect to: parameters, understood.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use postgres_native_tls::MakeTlsConnector;
+use tokio_postgres::Config;
+use tokio_postgres::config::{
+    ChannelBinding, LoadBalanceHosts, SslMode as PostgresSslMode, SslNegotiation,
+    TargetSessionAttrs,
+};
+
+use super::config::DatabaseConfigError;
+use super::error::DatabaseError;
+use super::iam;
+use super::limits::Limits;
+use super::parameters::Parameters;
+use super::tls::{SslMode, TlsSettings, Transport};
+
+/// The port of PostgreSQL.
+const DEFAULT_PORT: u16 = 5432;
+
+/// What proves who we are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// A password, a certificate, or the server's trust.
+    Password,
+    /// A token of AWS's IAM, made anew for each connection.
+    Iam,
+}
+
+/// A database to connect to.
+pub struct Target {
+    config: Config,
+    hosts: Vec<String>,
+    auth: Auth,
+    tls: TlsSettings,
+    /// Built when it is first needed.
+    connector: OnceLock<MakeTlsConnector>,
+}
+
+impl Target {
+    /// Understands parameters.
+    ///
+    /// # Errors
+    /// [`DatabaseConfigError`].
+    pub fn new(
+        parameters: &Parameters,
+        auth: Auth,
+        limits: &Limits,
+    ) -> Result<Self, DatabaseConfigError> {
+        let mut config = Config::new();
+        config
+            .application_name("daissy")
+            .keepalives_idle(limits.keepalive)
+            .tcp_user_timeout(limits.tcp_user);
+        let hosts: Vec<String> = parameters
+            .list("host")
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        set_addresses(&mut config, parameters, &hosts)?;
+        for (name, value) in parameters.iter() {
+            set(&mut config, name, value)?;
+        }
+        // Without it a host that swallows packets would use up the time of those after it.
+        let attempts = u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
+        config.connect_timeout(limits.connect / attempts);
+
+        let tls = TlsSettings::read(parameters, &hosts, is_this_machine(parameters))?;
+        if tls.direct {
+            config.ssl_negotiation(SslNegotiation::Direct);
+        }
+        if auth == Auth::Iam {
+            check_iam(&config, &hosts, tls.mode)?;
+        }
+        Ok(Self {
+            config,
+            hosts,
+            auth,
+            tls,
+            connector: OnceLock::new(),
+        })
+    }
+
+    /// How the connection is protected.
+    #[must_use]
+    pub fn ssl_mode(&self) -> SslMode {
+        self.tls.mode
+    }
+
+    /// The attempts to make, in order. As in libpq there is no TLS over a Unix socket.
+    pub(super) fn attempts(&self) -> &'static [Transport] {
+        if self.hosts.iter().any(|host| host.starts_with('/')) {
+            return SslMode::Disable.attempts();
+        }
+        self.tls.mode.attempts()
+    }
+
+    /// Whether both would say the same to the server about who we are.
+    pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
+        let credentials = |target: &Self| {
+            let password = target.config.get_password().map(<[u8]>::to_vec);
+            (target.config.get_user().map(str::to_owned), password)
+        };
+        credentials(self) == credentials(other)
+    }
+
+    /// Whether verifying takes the system's authorities.
+    #[must_use]
+    pub fn uses_system_roots(&self) -> bool {
+        self.tls.uses_system_roots()
+    }
+
+    /// The hosts and the database, for a person to recognise; no user, no password.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        let database = self.config.get_dbname().unwrap_or("the user's database");
+        format!("{database} on {}", self.hosts.join(", "))
+    }
+
+    /// How to connect by `transport`, with a fresh token where one is needed.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] when no token can be made.
+    pub(super) async fn config(&self, transport: Transport) -> Result<Config, DatabaseError> {
+        let mut config = self.config.clone();
+        config.ssl_mode(match transport {
+            Transport::Plain => PostgresSslMode::Disable,
+            Transport::Tls => PostgresSslMode::Require,
+        });
+        if self.auth == Auth::Iam {
+            let host = self.hosts.first().map_or("", String::as_str);
+            let port = self
+                .config
+                .get_ports()
+                .first()
+                .copied()
+                .unwrap_or(DEFAULT_PORT);
+            let user = self.config.get_user().unwrap_or_default();
+            let token = iam::token(host, port, user).await;
+            config.password(token.map_err(|sentence| DatabaseError::credentials(&sentence))?);
+        }
+        Ok(config)
+    }
+
+    /// The connector for TLS.
+    ///
+    /// # Errors
+    /// [`DatabaseError`] when a file of certificates cannot be used.
+    pub(super) fn connector(&self) -> Result<MakeTlsConnector, DatabaseError> {
+        if let Some(connector) = self.connector.get() {
+            return Ok(connector.clone());
+        }
+        let connector = self.tls.connector().map_err(DatabaseError::config)?;
+        Ok(self.connector.get_or_init(|| connector).clone())
+    }
+}
+
+/// Hosts, addresses and ports are lists of the same length, or one port for all.
+fn set_addresses(
+    config: &mut Config,
+    parameters: &Parameters,
+    hosts: &[String],
+) -> Result<(), DatabaseConfigError> {
+    let (addresses, ports) = (parameters.list("hostaddr"), parameters.list("port"));
+    if hosts.is_empty() && addresses.is_empty() {
+        return refuse("names no host");
+    }
+    if hosts.iter().any(String::is_empty) {
+        return refuse("one of the hosts is empty");
+    }
+    if !addresses.is_empty() && !hosts.is_empty() && addresses.len() != hosts.len() {
+        return refuse("hostaddr must name as many as host");
+    }
+    if ports.len() > 1 && ports.len() != hosts.len().max(addresses.len()) {
+        return refuse("port must be one, or as many as host");
+    }
+    for host in hosts {
+        config.host(host);
+    }
+    for address in addresses {
+        config.hostaddr(parse("hostaddr", "an IP address", address)?);
+    }
+    for port in ports {
+        config.port(match port {
+            "" => DEFAULT_PORT,
+            port => parse("port", "a number from 1 to 65535", port)?,
+        });
+    }
+    Ok(())
+}
+
+fn set(config: &mut Config, name: &str, value: &str) -> Result<(), DatabaseConfigError> {
+    match name {
+        "application_name" => {
+            config.application_name(value);
+        }
+        "channel_binding" => {
+            config.channel_binding(match value {
+                "disable" => ChannelBinding::Disable,
+                "prefer" => ChannelBinding::Prefer,
+                "require" => ChannelBinding::Require,
+                _ => return refuse("channel_binding must be disable, prefer or require"),
+            });
+        }
+        "dbname" => {
+            config.dbname(value);
+        }
+        "keepalives" => {
+            config.keepalives(parse::<u8>(name, "0 or 1", value)? != 0);
+        }
+        "keepalives_count" => {
+            config.keepalives_retries(parse(name, "a number", value)?);
+        }
+        "keepalives_idle" => {
+            config.keepalives_idle(Duration::from_secs(parse(name, "seconds", value)?));
+        }
+        "keepalives_interval" => {
+            config.keepalives_interval(Duration::from_secs(parse(name, "seconds", value)?));
+        }
+        "load_balance_hosts" => {
+            config.load_balance_hosts(match value {
+                "disable" => LoadBalanceHosts::Disable,
+                "random" => LoadBalanceHosts::Random,
+                _ => return refuse("load_balance_hosts must be disable or random"),
+            });
+        }
+        "options" => {
+            config.options(value);
+        }
+        "password" => {
+            config.password(value);
+        }
+        "target_session_attrs" => {
+            config.target_session_attrs(match value {
+                "any" => TargetSessionAttrs::Any,
+                // A primary that takes no writes is of no use to us either.
+                "primary" | "read-write" => TargetSessionAttrs::ReadWrite,
+                "read-only" => TargetSessionAttrs::ReadOnly,
+                _ => {
+                    return refuse(
+                        "target_session_attrs must be any, read-write, primary or read-only",
+                    );
+                }
+            });
+        }
+        // Milliseconds in libpq, and in connection strings for it.
+        "tcp_user_timeout" => {
+            config.tcp_user_timeout(Duration::from_millis(parse(name, "milliseconds", value)?));
+        }
+        "user" => {
+            config.user(value);
+        }
+        // Read elsewhere: the addresses, the limits, and what is about TLS.
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A token is made for one host, and is itself the password: it must not be sent to anybody else.
+fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), DatabaseConfigError> {
+    if hosts.len() != 1 {
+        return refuse("DATABASE_AUTH=iam takes one host by its name");
+    }
+    if config.get_user().is_none() {
+        return refuse("DATABASE_AUTH=iam needs a user");
+    }
+    if mode < SslMode::Require {
+        return refuse("DATABASE_AUTH=iam needs sslmode=require or stricter");
+    }
+    if config.get_channel_binding() == ChannelBinding::Require {
+        return refuse("DATABASE_AUTH=iam cannot be combined with channel_binding=require");
+    }
+    Ok(())
+}
+
+/// Whether every host is this machine, where nobody listens in between.
+fn is_this_machine(parameters: &Parameters) -> bool {
+    let is_loopback = |text: &&str| text.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let is_local = |host: &&str| *host == "localhost" || host.starts_with('/') || is_loopback(host);
+    parameters.list("host").iter().all(is_local)
+        && parameters.list("hostaddr").iter().all(is_loopback)
+}
+
+fn parse<T: FromStr>(name: &str, what: &str, value: &str) -> Result<T, DatabaseConfigError> {
+    value
+        .parse()
+        .map_err(|_| DatabaseConfigError(format!("{name} must be {what}")))
+}
+
+fn refuse<T>(sentence: &str) -> Result<T, DatabaseConfigError> {
+    Err(DatabaseConfigError(sentence.to_owned()))
+}

@@ -1,0 +1,126 @@
+//! A PgBouncer before the tests' server, in transaction mode and without prepared statements: what is
+//! left to a client then is left by every pooler.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use local::supervisor::supervised;
+use uuid::Uuid;
+
+use super::free_port;
+use super::postgres;
+
+/// How long it may take to start.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+struct PgBouncer {
+    port: u16,
+    /// It ends when this process does.
+    _child: Child,
+}
+
+static POOLER: OnceLock<PgBouncer> = OnceLock::new();
+
+/// The port of the pooler of this run.
+pub fn port() -> u16 {
+    POOLER.get_or_init(start).port
+}
+
+fn start() -> PgBouncer {
+    let program = program();
+    let folder = std::env::temp_dir().join(format!("daissy-pgbouncer-{}", Uuid::new_v4().simple()));
+    fs::create_dir(&folder).unwrap();
+    // As root it has to run as somebody else, who has to get at its files.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+    let port = free_port();
+    let config = folder.join("pgbouncer.ini");
+    fs::write(&config, configuration(&program, port, &folder)).unwrap();
+    let mut command = supervised(&program, Some(&folder));
+    if rustix::process::geteuid().is_root() {
+        command.args(["-u", "nobody"]);
+    }
+    let child = command
+        .arg("-q")
+        .arg(&config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+
+    let deadline = Instant::now() + START_LIMIT;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
+        assert!(
+            Instant::now() < deadline,
+            "PgBouncer does not start: {}",
+            log()
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    PgBouncer {
+        port,
+        _child: child,
+    }
+}
+
+fn configuration(program: &Path, port: u16, folder: &Path) -> String {
+    let server = postgres::server();
+    let url = server.url("postgres");
+    let credentials = url.split("//").nth(1).unwrap().split('@').next().unwrap();
+    let (user, password) = credentials.split_once(':').unwrap();
+    let users = folder.join("users.txt");
+    fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
+    // Versions before 1.21 know no prepared statements and not the setting.
+    let version = Command::new(program).arg("--version").output().unwrap();
+    let version = String::from_utf8_lossy(&version.stdout).into_owned();
+    let minor = version
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse::<u32>().ok());
+    let prepared = match minor {
+        Some(minor) if minor < 21 => "",
+        _ => "max_prepared_statements = 0",
+    };
+    format!(
+        "[databases]
+         * = host=127.0.0.1 port={server_port}
+         [pgbouncer]
+         listen_addr = 127.0.0.1
+         listen_port = {port}
+         unix_socket_dir =
+         logfile = {log}
+         pool_mode = transaction
+         {prepared}
+         max_client_conn = 500
+         default_pool_size = 10
+         auth_type = scram-sha-256
+         auth_file = {users}
+         auth_user = {user}
+         auth_query = select usename, passwd from pg_shadow where usename = $1
+        ",
+        server_port = server.port(),
+        log = folder.join("log").display(),
+        users = users.display(),
+    )
+    .lines()
+    .map(|line| format!("{}\n", line.trim()))
+    .collect()
+}
+
+/// The program: on the path, or where Debian puts it.
+fn program() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain([
+            PathBuf::from("/usr/sbin"),
+            PathBuf::from("/opt/homebrew/bin"),
+        ])
+        .map(|folder| folder.join("pgbouncer"))
+        .find(|program| program.is_file())
+        .expect("the tests need PgBouncer: apt-get install pgbouncer, or brew install pgbouncer")
+}
