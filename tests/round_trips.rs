@@ -119,3 +119,17 @@ async fn pages_touched(api: &TestApi, request: impl Future<Output = ()>) -> i64 
     api.cut_connections().await;
     api.number(TOUCHED).await - before
 }
+
+#[tokio::test]
+async fn statements_of_requests_at_once_take_turns() {
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
+    let session_id = api.session(&["Hi"]).await;
+
+    let requests = (0..20).map(|_| api.history(session_id, ""));
+    for answer in futures_util::future::join_all(requests).await {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    assert_eq!(proxy.most_at_once(), 1);
+    assert_eq!(proxy.connections(), 1);
+}

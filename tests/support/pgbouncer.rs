@@ -98,6 +98,7 @@ fn configuration(program: &Path, port: u16, folder: &Path) -> String {
          {prepared}
          max_client_conn = 500
          default_pool_size = 10
+         server_idle_timeout = 1
          auth_type = scram-sha-256
          auth_file = {users}
          auth_user = {user}

@@ -14,6 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 /// ReadyForQuery.
 const READY_FOR_QUERY: u8 = b'Z';
 
+/// Sync, which ends a statement.
+const SYNC: u8 = b'S';
+
 /// What befalls a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -37,6 +40,8 @@ pub struct Proxy {
 struct State {
     round_trips: AtomicUsize,
     connections: AtomicUsize,
+    /// Statements that are sent and not answered, and the most there were at once on a connection.
+    most_at_once: AtomicUsize,
     armed: Mutex<Option<Armed>>,
 }
 
@@ -75,6 +80,11 @@ impl Proxy {
     /// The round trips since the last call, those of connecting included.
     pub fn take_round_trips(&self) -> usize {
         self.state.round_trips.swap(0, Ordering::SeqCst)
+    }
+
+    /// The most statements that were ever sent at once on a connection before the first was answered.
+    pub fn most_at_once(&self) -> usize {
+        self.state.most_at_once.load(Ordering::SeqCst)
     }
 
     /// The connections so far.
@@ -132,18 +142,28 @@ async fn pass(client: TcpStream, server_port: u16, state: &State) -> Option<()> 
     let _ = server.set_nodelay(true);
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
+    let under_way = AtomicUsize::new(0);
     tokio::select! {
-        ended = upward(&mut from_client, &mut to_server, state) => ended,
-        ended = downward(&mut from_server, &mut to_client, state) => ended,
+        ended = upward(&mut from_client, &mut to_server, state, &under_way) => ended,
+        ended = downward(&mut from_server, &mut to_client, state, &under_way) => ended,
     }
 }
 
-async fn upward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) -> Option<()> {
+async fn upward(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    state: &State,
+    under_way: &AtomicUsize,
+) -> Option<()> {
     // The first message has no type.
     let startup = read_body(from, Vec::new()).await?;
     to.write_all(&startup).await.ok()?;
     loop {
         let message = read(from).await?;
+        if message[0] == SYNC {
+            let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            state.most_at_once.fetch_max(now, Ordering::SeqCst);
+        }
         match state.fault_here() {
             None => to.write_all(&message).await.ok()?,
             Some(Fault::Cut) => return None,
@@ -154,7 +174,12 @@ async fn upward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State
     }
 }
 
-async fn downward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &State) -> Option<()> {
+async fn downward(
+    from: &mut OwnedReadHalf,
+    to: &mut OwnedWriteHalf,
+    state: &State,
+    under_way: &AtomicUsize,
+) -> Option<()> {
     loop {
         let mut message = read(from).await?;
         if state.take_before_answer() {
@@ -172,6 +197,10 @@ async fn downward(from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf, state: &Sta
         }
         if message[0] == READY_FOR_QUERY {
             state.round_trips.fetch_add(1, Ordering::SeqCst);
+            // The first one ends the authentication, not a statement.
+            let _ = under_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {
+                count.checked_sub(1)
+            });
         }
         to.write_all(&message).await.ok()?;
     }

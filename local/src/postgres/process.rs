@@ -235,7 +235,7 @@ fn spawn(
                 "fsync=off",
                 "synchronous_commit=off",
                 "full_page_writes=off",
-                "max_connections=200",
+                "max_connections=500",
             ]
             .map(str::to_owned),
         );

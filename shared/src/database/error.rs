@@ -73,6 +73,15 @@ impl DatabaseError {
         )
     }
 
+    /// Others' statements took all the time there was.
+    pub(super) fn statement_waited_too_long() -> Self {
+        Self::plain(
+            DatabaseFailure::Unavailable,
+            false,
+            "the connection was not free in time",
+        )
+    }
+
     /// Connecting took too long.
     #[must_use]
     pub fn connect_timed_out() -> Self {

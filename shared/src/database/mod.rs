@@ -17,7 +17,6 @@ mod roots;
 mod target;
 mod tls;
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
@@ -41,6 +40,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The database, connected when it is first needed.
+///
+/// Statements of requests at once take turns on the connection. PostgreSQL itself would take the next
+/// before it has answered the last; poolers in transaction mode do not bear it (Supavisor lets the
+/// second answer get lost, an old PgBouncer hands the connection on too early).
 #[derive(Debug)]
 pub struct Database {
     config: DatabaseConfig,
@@ -49,7 +52,9 @@ pub struct Database {
 
 #[derive(Debug, Default)]
 struct Slot {
-    connection: Option<Arc<Connection>>,
+    /// Not here while a statement is under way: should the caller leave then, the connection goes,
+    /// because an answer that nobody waits for is still to come on it.
+    connection: Option<Connection>,
     /// When the connection was last asked for, by the clock on the wall: others stand still while
     /// the environment is frozen.
     last_use: Option<SystemTime>,
@@ -70,11 +75,11 @@ impl Database {
     /// Connects ahead of the first statement, where the processor is fast and nobody waits. A
     /// failure is logged and otherwise left to the first request, which tries again.
     pub async fn warm(&self) {
-        if let Err(error) = self
-            .connection(Instant::now() + self.config.limits().connect)
-            .await
-        {
-            tracing::error!(cause = %error, "the database cannot be reached yet");
+        let deadline = Instant::now() + self.config.limits().connect;
+        let mut slot = self.slot.lock().await;
+        match self.connection(&mut slot, Instant::now(), deadline).await {
+            Ok(connection) => slot.connection = Some(connection),
+            Err(error) => tracing::error!(cause = %error, "the database cannot be reached yet"),
         }
     }
 
@@ -104,14 +109,21 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        let connection = self.connection(deadline).await?;
+        let arrived = Instant::now();
+        let waited = timeout_at(deadline, self.slot.lock()).await;
+        let mut slot = waited.map_err(|_| DatabaseError::statement_waited_too_long())?;
+        let connection = self.connection(&mut slot, arrived, deadline).await?;
+
         let limit = deadline.min(Instant::now() + self.config.limits().statement);
         let answer = timeout_at(
             limit,
             connection.client().query_typed(statement, parameters),
         );
         let error = match answer.await {
-            Ok(Ok(rows)) => return Ok(rows),
+            Ok(Ok(rows)) => {
+                slot.connection = Some(connection);
+                return Ok(rows);
+            }
             Ok(Err(error)) => DatabaseError::from(error),
             Err(_) => {
                 connection.cancel();
@@ -119,30 +131,31 @@ impl Database {
             }
         };
         let error = privileges::explain(&connection, limit, error).await;
-        if error.ends_connection() {
-            self.discard(&connection).await;
+        if !error.ends_connection() {
+            slot.connection = Some(connection);
         }
         Err(error)
     }
 
-    /// The kept connection, or a new one. Callers that arrive while one is being made share it, and
-    /// share its failure.
-    async fn connection(&self, deadline: Instant) -> Result<Arc<Connection>, DatabaseError> {
+    /// The kept connection, taken out of its place, or a new one. Callers that `arrived` while
+    /// connecting failed share that failure.
+    async fn connection(
+        &self,
+        slot: &mut Slot,
+        arrived: Instant,
+        deadline: Instant,
+    ) -> Result<Connection, DatabaseError> {
         // On a runtime of one thread this lets the connection's task read what arrived while the
         // environment was frozen, so that `is_closed` tells the truth.
         tokio::task::yield_now().await;
 
-        let arrived = Instant::now();
-        let waited = timeout_at(deadline, self.slot.lock()).await;
-        let mut slot = waited.map_err(|_| DatabaseError::connect_timed_out())?;
         let quiet_since = slot.last_use.replace(SystemTime::now());
-        if let Some(connection) = &slot.connection
+        if let Some(connection) = slot.connection.take()
             && !connection.client().is_closed()
-            && self.still_answers(connection, quiet_since).await
+            && self.still_answers(&connection, quiet_since).await
         {
-            return Ok(Arc::clone(connection));
+            return Ok(connection);
         }
-        slot.connection = None;
         if let Some((at, error)) = &slot.failure
             && *at >= arrived
         {
@@ -151,18 +164,12 @@ impl Database {
 
         let limit = deadline.min(Instant::now() + self.config.limits().connect);
         let connected = timeout_at(limit, self.open(limit)).await;
-        match connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                slot.connection = Some(Arc::clone(&connection));
-                slot.failure = None;
-                Ok(connection)
-            }
-            Err(error) => {
-                slot.failure = Some((Instant::now(), error.clone()));
-                Err(error)
-            }
-        }
+        let connected = connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()));
+        slot.failure = connected
+            .as_ref()
+            .err()
+            .map(|error| (Instant::now(), error.clone()));
+        connected
     }
 
     /// Connects; waits for a server that restarts or has no place free, as long as the limit lets it.
@@ -199,22 +206,8 @@ impl Database {
     /// new one.
     pub async fn close(&self) {
         let connection = self.slot.lock().await.connection.take();
-        // One that a statement is still using closes when that is done with it.
-        if let Some(connection) = connection.and_then(Arc::into_inner) {
+        if let Some(connection) = connection {
             connection.say_goodbye().await;
-        }
-    }
-
-    /// Gives up a connection, unless another caller has replaced it already.
-    async fn discard(&self, connection: &Arc<Connection>) {
-        connection.close();
-        let mut slot = self.slot.lock().await;
-        if slot
-            .connection
-            .as_ref()
-            .is_some_and(|kept| Arc::ptr_eq(kept, connection))
-        {
-            slot.connection = None;
         }
     }
 }
