@@ -1,11 +1,15 @@
 //! What the tests stand on: a real server, an API on a database of its own, a model server, a proxy.
 
 pub mod api;
+pub mod aws;
+pub mod certificates;
+pub mod iam_gate;
 pub mod local_run;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
+pub mod tls_server;
 
 pub use api::TestApi;
 

@@ -4,12 +4,13 @@
 //! Protocol: PostgreSQL documentation, chapter "Frontend/Backend Protocol". The server ends each
 //! answer to a client that waits with ReadyForQuery, so those count the round trips.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 /// ReadyForQuery.
 const READY_FOR_QUERY: u8 = b'Z';
@@ -38,6 +39,9 @@ pub struct Proxy {
 
 #[derive(Default)]
 struct State {
+    server_port: AtomicU16,
+    /// Told when the open connections are to lose every packet.
+    swallow: Notify,
     round_trips: AtomicUsize,
     connections: AtomicUsize,
     /// Statements that are sent and not answered, and the most there were at once on a connection.
@@ -57,6 +61,7 @@ impl Proxy {
     /// Starts a proxy to the server on `server_port` of this machine.
     pub async fn start(server_port: u16) -> Self {
         let state = Arc::new(State::default());
+        state.server_port.store(server_port, Ordering::SeqCst);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let accepting = Arc::clone(&state);
@@ -64,7 +69,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 accepting.connections.fetch_add(1, Ordering::SeqCst);
                 let state = Arc::clone(&accepting);
-                tokio::spawn(async move { pass(client, server_port, &state).await });
+                tokio::spawn(async move { pass(client, &state).await });
             }
         });
         Self { port, state }
@@ -75,6 +80,17 @@ impl Proxy {
         let (before, rest) = url.rsplit_once(':').unwrap();
         let (_, database) = rest.split_once('/').unwrap();
         format!("{before}:{}/{database}", self.port)
+    }
+
+    /// Leads new connections to another server.
+    pub fn lead_to(&self, server_port: u16) {
+        self.state.server_port.store(server_port, Ordering::SeqCst);
+    }
+
+    /// From now on every packet to the open connections is dropped, as on a path that is gone: nothing
+    /// is acknowledged and nothing is reset. New connections are made as before.
+    pub fn swallow_packets(&self) {
+        self.state.swallow.notify_waiters();
     }
 
     /// The round trips since the last call, those of connecting included.
@@ -136,7 +152,9 @@ impl State {
 }
 
 /// Passes messages until one side ends or a fault ends both.
-async fn pass(client: TcpStream, server_port: u16, state: &State) -> Option<()> {
+async fn pass(client: TcpStream, state: &State) -> Option<()> {
+    let swallow = state.swallow.notified();
+    let server_port = state.server_port.load(Ordering::SeqCst);
     let server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
     let _ = client.set_nodelay(true);
     let _ = server.set_nodelay(true);
@@ -146,8 +164,27 @@ async fn pass(client: TcpStream, server_port: u16, state: &State) -> Option<()> 
     tokio::select! {
         ended = upward(&mut from_client, &mut to_server, state, &under_way) => ended,
         ended = downward(&mut from_server, &mut to_client, state, &under_way) => ended,
+        () = swallow => {
+            drop_packets(from_client.as_ref());
+            std::future::pending().await
+        }
     }
 }
+
+/// Lets the kernel drop what arrives at a socket before it is looked at: a packet filter of one
+/// instruction, which keeps 0 bytes of each packet.
+#[cfg(target_os = "linux")]
+fn drop_packets(socket: &TcpStream) {
+    const RETURN: u16 = 0x06;
+    let nothing = [socket2::SockFilter::new(RETURN, 0, 0, 0)];
+    socket2::SockRef::from(socket)
+        .attach_filter(&nothing)
+        .unwrap();
+}
+
+/// Elsewhere the packets are acknowledged; what is in them is lost all the same.
+#[cfg(not(target_os = "linux"))]
+fn drop_packets(_socket: &TcpStream) {}
 
 async fn upward(
     from: &mut OwnedReadHalf,

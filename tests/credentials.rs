@@ -1,0 +1,194 @@
+//! Where the password comes from: a secret, which may be rotated, or a token of IAM.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::certificates::Authority;
+use crate::support::iam_gate::IamGate;
+use crate::support::local_run::{LocalRun, run};
+use crate::support::tls_server::TlsServer;
+use crate::support::{aws, postgres};
+
+/// A role with this password, which may do what the functions do.
+async fn role(password: &str) -> String {
+    let role = format!("rotated_{}", Uuid::new_v4().simple());
+    let statements = format!("create role {role} login password '{password}' in role daissy_app");
+    postgres::run("postgres", &statements).await;
+    role
+}
+
+/// A secret in the form that RDS writes.
+fn of_rds(role: &str, password: &str, database: &str) -> String {
+    json!({
+        "engine": "postgres",
+        "host": "127.0.0.1",
+        "port": postgres::app_port(),
+        "username": role,
+        "password": password,
+        "dbname": database,
+        "dbInstanceIdentifier": "an-instance",
+    })
+    .to_string()
+}
+
+async fn chat(server: &LocalRun) -> (u16, Value) {
+    let answer = reqwest::Client::new()
+        .post(format!("{}/chat", server.address))
+        .json(&json!({ "query": "Hello" }))
+        .send()
+        .await
+        .unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+#[tokio::test]
+async fn a_secret_names_the_database_in_either_form() {
+    let database = postgres::migrated_database().await;
+    let role = role("first").await;
+    let credentials_only = json!({ "username": role, "password": "first" }).to_string();
+    let host_and_database = format!("postgresql://127.0.0.1:{}/{database}", postgres::app_port());
+    let cases = [
+        (of_rds(&role, "first", &database), None),
+        (postgres::url_as(&role, "first", &database), None),
+        (credentials_only, Some(host_and_database)),
+    ];
+    for (text, url) in cases {
+        let arn = aws::create_secret(&text).await;
+        let mut settings = aws::settings().to_vec();
+        settings.push(("DATABASE_SECRET_ARN", &arn));
+        settings.extend(url.as_deref().map(|url| ("DATABASE_URL", url)));
+        let folder = tempfile::tempdir().unwrap();
+
+        let checked = run(&["check"], folder.path(), &settings).await;
+
+        assert!(checked.success, "{url:?}: {}", checked.complained);
+        let connected = format!("connected as {role} to {database}");
+        assert!(checked.printed.contains(&connected), "{}", checked.printed);
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_rotated_is_fetched_again() {
+    let database = postgres::migrated_database().await;
+    let role = role("first").await;
+    let arn = aws::create_secret(&of_rds(&role, "first", &database)).await;
+    let mut settings = aws::settings().to_vec();
+    settings.push(("DATABASE_SECRET_ARN", &arn));
+    let folder = tempfile::tempdir().unwrap();
+    let server = LocalRun::start(folder.path(), &settings).await;
+    assert_eq!(chat(&server).await.0, 200);
+
+    let rotate = format!(
+        "alter role {role} password 'second';
+         select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '{role}'"
+    );
+    postgres::run("postgres", &rotate).await;
+    aws::put_secret(&arn, &of_rds(&role, "second", &database)).await;
+
+    let (status, body) = chat(&server).await;
+    assert_eq!(status, 200, "{body}");
+
+    // A password that is wrong in the secret, too, is an answer.
+    postgres::run("postgres", &rotate.replace("second", "third")).await;
+    for _ in 0..3 {
+        let (status, body) = chat(&server).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (503, &json!("database_unavailable"))
+        );
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_used_is_explained_without_it() {
+    let empty = aws::create_secret(r#"{"username": "hunter2", "host": "h"}"#).await;
+    let broken = aws::create_secret("postgresql://u:hunter2@h/d?colour=blue").await;
+    let missing = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:none-abcdef";
+    let cases = [
+        (empty.as_str(), "no password"),
+        (broken.as_str(), "colour"),
+        (missing, "ResourceNotFoundException"),
+    ];
+    for (arn, expected) in cases {
+        let mut settings = aws::settings().to_vec();
+        settings.push(("DATABASE_SECRET_ARN", arn));
+        let folder = tempfile::tempdir().unwrap();
+
+        let checked = run(&["check"], folder.path(), &settings).await;
+
+        assert!(!checked.success);
+        let complained = &checked.complained;
+        assert!(complained.contains("DATABASE_SECRET_ARN"), "{complained}");
+        assert!(complained.contains(expected), "{complained}");
+        assert!(!complained.contains("hunter2"), "{complained}");
+    }
+}
+
+#[tokio::test]
+async fn each_connection_shows_a_fresh_token_of_iam() {
+    let authority = Authority::new("known");
+    let signed = authority.sign("localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, &authority.certificate).unwrap();
+    let server = TlsServer::start().await;
+    server
+        .configure(None, "", "host all visitor all trust")
+        .await;
+    postgres::migrate(&server.administrator()).await;
+    let allow = "grant select, insert, update on all tables in schema public to visitor";
+    let administrator = postgres::connect(&server.administrator()).await;
+    administrator.client().batch_execute(allow).await.unwrap();
+    let gate = IamGate::start(server.port(), &signed).await;
+    let url = format!(
+        "postgresql://visitor@localhost:{}/daissy?sslrootcert={}&sslmode=verify-full",
+        gate.port,
+        roots.display()
+    );
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("DATABASE_AUTH", "iam"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "an example's key"),
+        ("AWS_SESSION_TOKEN", "an example's session"),
+        ("AWS_REGION", "eu-central-1"),
+    ];
+    let api = LocalRun::start(folder.path(), &settings).await;
+    assert_eq!(chat(&api).await.0, 200);
+
+    // A token tells its second.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let cut =
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'visitor'";
+    administrator.client().batch_execute(cut).await.unwrap();
+    let (status, body) = chat(&api).await;
+    assert_eq!(status, 200, "{body}");
+
+    let tokens = gate.passwords();
+    let prefix = format!("localhost:{}/?Action=connect&DBUser=visitor&", gate.port);
+    for token in &tokens {
+        assert!(token.starts_with(&prefix), "{token}");
+        for part in [
+            "X-Amz-Credential=AKIDEXAMPLE%2F",
+            "%2Feu-central-1%2Frds-db%2Faws4_request",
+            "X-Amz-Expires=900",
+            "X-Amz-Security-Token=an%20example%27s%20session",
+            "X-Amz-Signature=",
+        ] {
+            assert!(token.contains(part), "{token}");
+        }
+    }
+    let (first, last) = (tokens.first().unwrap(), tokens.last().unwrap());
+    assert_ne!(first, last, "the token of a new connection is new");
+    api.stop().await;
+
+    // Without credentials there is no token, and that is what is said.
+    let checked = run(&["check"], folder.path(), &settings[..2]).await;
+    assert!(!checked.success);
+    assert!(
+        checked.complained.contains("region"),
+        "{}",
+        checked.complained
+    );
+}

@@ -1,0 +1,9 @@
+//! The `status` function, built where the tests can find it.
+
+use shared::lambda::{Reaches, run};
+
+fn main() -> Result<(), lambda_http::Error> {
+    run(Reaches::Database, async |database| {
+        Ok(status::Status::new(database))
+    })
+}

@@ -1,0 +1,141 @@
+//! Services of AWS, stood in for by moto's server. It is installed when it is first needed.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use local::supervisor::supervised;
+use reqwest::Client;
+use serde_json::{Value, json};
+
+use super::free_port;
+
+/// The version that is installed where there is none.
+const MOTO: &str = "moto[server]==5.2.5";
+
+/// How long it may take to start.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+struct Moto {
+    endpoint: String,
+    /// It ends when this process does.
+    _child: Child,
+}
+
+static SERVER: OnceLock<Moto> = OnceLock::new();
+
+/// The address that stands for all of AWS.
+pub fn endpoint() -> &'static str {
+    &SERVER.get_or_init(start).endpoint
+}
+
+/// The settings of a process that is to find this AWS.
+pub fn settings() -> [(&'static str, &'static str); 4] {
+    [
+        ("AWS_ENDPOINT_URL", endpoint()),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "an example's key"),
+        ("AWS_REGION", "eu-central-1"),
+    ]
+}
+
+/// Makes a secret; gives its ARN.
+pub async fn create_secret(text: &str) -> String {
+    let name = format!("daissy-{}", uuid::Uuid::new_v4().simple());
+    let answer = call(
+        "CreateSecret",
+        json!({ "Name": name, "SecretString": text }),
+    )
+    .await;
+    answer["ARN"].as_str().unwrap().to_owned()
+}
+
+/// Changes a secret.
+pub async fn put_secret(arn: &str, text: &str) {
+    call(
+        "PutSecretValue",
+        json!({ "SecretId": arn, "SecretString": text }),
+    )
+    .await;
+}
+
+async fn call(action: &str, body: Value) -> Value {
+    let answer = Client::new()
+        .post(endpoint())
+        .header("x-amz-target", format!("secretsmanager.{action}"))
+        .header("content-type", "application/x-amz-json-1.1")
+        // It is read for the service and the region, and not checked.
+        .header(
+            "authorization",
+            "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/secretsmanager/aws4_request, \
+             SignedHeaders=host, Signature=x",
+        )
+        .body(body.to_string())
+        .send()
+        .await
+        .unwrap();
+    let status = answer.status();
+    let body: Value = answer.json().await.unwrap();
+    assert!(status.is_success(), "{body}");
+    body
+}
+
+fn start() -> Moto {
+    // Tests start it; a runtime must not be blocked by it for long, so it has a thread of its own.
+    std::thread::spawn(|| {
+        let folder = installed();
+        let port = free_port();
+        let child = supervised("python3".as_ref(), None)
+            .args([
+                "-m",
+                "moto.server",
+                "-H",
+                "127.0.0.1",
+                "-p",
+                &port.to_string(),
+            ])
+            .env("PYTHONPATH", &folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the tests need python3");
+        let deadline = Instant::now() + START_LIMIT;
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < deadline, "moto's server does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Moto {
+            endpoint: format!("http://127.0.0.1:{port}"),
+            _child: child,
+        }
+    })
+    .join()
+    .expect("moto's server")
+}
+
+/// The folder with moto in it, beside what cargo builds.
+fn installed() -> PathBuf {
+    let tests = PathBuf::from(env!("CARGO_BIN_EXE_local-under-test"));
+    let target = tests.parent().and_then(|folder| folder.parent()).unwrap();
+    let folder = target
+        .join("python")
+        .join(MOTO.replace(['[', ']', '='], "-"));
+    let complete = folder.join("complete");
+    if !complete.exists() {
+        let output = Command::new("python3")
+            .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
+            .arg(&folder)
+            .arg(MOTO)
+            .output()
+            .expect("the tests need python3");
+        assert!(
+            output.status.success(),
+            "moto cannot be installed; the tests need python3 with pip (apt-get install python3-pip): {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        std::fs::write(&complete, "").unwrap();
+    }
+    folder
+}

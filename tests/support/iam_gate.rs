@@ -1,0 +1,80 @@
+//! A stand-in for the door of RDS: it asks for the password in clear text inside TLS, as RDS does of
+//! users that log in by IAM, writes it down, and leads to a server that trusts it.
+
+use std::sync::{Arc, Mutex};
+
+use native_tls::Identity;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_native_tls::TlsAcceptor;
+
+use super::certificates::Signed;
+
+/// A door; it ends with the test's runtime.
+pub struct IamGate {
+    /// Where it listens, on this machine.
+    pub port: u16,
+    passwords: Arc<Mutex<Vec<String>>>,
+}
+
+impl IamGate {
+    /// Opens a door to the server on `server_port`, with this certificate.
+    pub async fn start(server_port: u16, signed: &Signed) -> Self {
+        let identity =
+            Identity::from_pkcs8(signed.certificate.as_bytes(), signed.key.as_bytes()).unwrap();
+        let acceptor = TlsAcceptor::from(native_tls::TlsAcceptor::new(identity).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let passwords = Arc::new(Mutex::new(Vec::new()));
+        let written_down = Arc::clone(&passwords);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (acceptor, written_down) = (acceptor.clone(), Arc::clone(&written_down));
+                tokio::spawn(
+                    async move { admit(client, server_port, &acceptor, &written_down).await },
+                );
+            }
+        });
+        Self { port, passwords }
+    }
+
+    /// The passwords so far.
+    pub fn passwords(&self) -> Vec<String> {
+        self.passwords.lock().unwrap().clone()
+    }
+}
+
+async fn admit(
+    mut client: TcpStream,
+    server_port: u16,
+    acceptor: &TlsAcceptor,
+    passwords: &Mutex<Vec<String>>,
+) -> Option<()> {
+    // SSLRequest: eight bytes; `S` agrees.
+    client.read_exact(&mut [0; 8]).await.ok()?;
+    client.write_all(b"S").await.ok()?;
+    let mut client = acceptor.accept(client).await.ok()?;
+    let startup = read(&mut client, Vec::new()).await?;
+
+    // AuthenticationCleartextPassword; then PasswordMessage, with a zero at its end.
+    client.write_all(b"R\0\0\0\x08\0\0\0\x03").await.ok()?;
+    let kind = client.read_u8().await.ok()?;
+    let message = read(&mut client, vec![kind]).await?;
+    let password = String::from_utf8_lossy(&message[5..message.len() - 1]).into_owned();
+    passwords.lock().unwrap().push(password);
+
+    let mut server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
+    server.write_all(&startup).await.ok()?;
+    copy_bidirectional(&mut client, &mut server).await.ok()?;
+    Some(())
+}
+
+/// Reads a message's length, which counts itself, and the rest.
+async fn read(from: &mut (impl AsyncReadExt + Unpin), mut message: Vec<u8>) -> Option<Vec<u8>> {
+    let length = from.read_u32().await.ok()?;
+    let start = message.len();
+    message.extend_from_slice(&length.to_be_bytes());
+    message.resize(start + usize::try_from(length).ok()?, 0);
+    from.read_exact(&mut message[start + 4..]).await.ok()?;
+    Some(message)
+}

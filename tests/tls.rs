@@ -1,0 +1,316 @@
+//! TLS to the database: every `sslmode` on every kind of server, as libpq does it. `psql` is asked to
+//! connect by the same string and has to agree.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use shared::database::{Connection, DatabaseConfig};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::support::certificates::{Authority, Signed};
+use crate::support::tls_server::{EVERYBODY, TlsServer};
+
+const MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
+/// Tells how a connection is protected.
+const USES_TLS: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
+
+/// What comes of an attempt to connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Outcome {
+    Tls,
+    Plain,
+    Refused(String),
+}
+
+impl Outcome {
+    /// The letter of it in the matrix.
+    fn letter(&self) -> char {
+        match self {
+            Self::Tls => 'T',
+            Self::Plain => 'P',
+            Self::Refused(_) => '-',
+        }
+    }
+
+    fn because(&self) -> &str {
+        match self {
+            Self::Refused(because) => because,
+            _ => "",
+        }
+    }
+}
+
+async fn ours(string: &str) -> Outcome {
+    let config = match DatabaseConfig::parse(string) {
+        Ok(config) => config,
+        Err(error) => return Outcome::Refused(error.to_string()),
+    };
+    match Connection::open(&config).await {
+        Err(error) => Outcome::Refused(error.to_string()),
+        Ok(connection) => {
+            let row = connection.client().query_typed_one(USES_TLS, &[]).await;
+            if row.unwrap().get(0) {
+                Outcome::Tls
+            } else {
+                Outcome::Plain
+            }
+        }
+    }
+}
+
+async fn psql(string: &str, home: &Path) -> Outcome {
+    let output = Command::new("psql")
+        .args([string, "-X", "-A", "-t", "-c", USES_TLS])
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        // No certificates of the user's own.
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the tests need psql: apt-get install postgresql-client");
+    match String::from_utf8(output.stdout).unwrap().trim() {
+        "t" => Outcome::Tls,
+        "f" => Outcome::Plain,
+        _ => Outcome::Refused(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+/// A folder with certificates in files.
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, name: &str, content: &str) -> String {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.0.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        // libpq takes no key that others can read.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    }
+}
+
+#[tokio::test]
+async fn every_mode_on_every_server_does_as_libpq_does() {
+    let (known, unknown) = (Authority::new("known"), Authority::new("unknown"));
+    let files = Files::new();
+    let roots = files.write("roots.pem", &known.certificate);
+    let right = known.sign("localhost");
+    let wrong_name = known.sign("db.example.com");
+    let expired = known.sign_expired("localhost");
+    let stranger = unknown.sign("localhost");
+    let only_plain = EVERYBODY.replace("host ", "hostnossl ");
+    let only_tls = EVERYBODY.replace("host ", "hostssl ");
+
+    // For each server the outcomes in the order of the modes, with the authority in `sslrootcert` and
+    // without, and why `verify-full` with the authority is refused.
+    let columns: [(&str, Option<&Signed>, &str, &str, &str, &str); 7] = [
+        (
+            "no TLS",
+            None,
+            EVERYBODY,
+            "PPP---",
+            "PPP---",
+            "server does not support TLS",
+        ),
+        (
+            "the right name",
+            Some(&right),
+            EVERYBODY,
+            "PPTTTT",
+            "PPTT--",
+            "",
+        ),
+        (
+            "another name",
+            Some(&wrong_name),
+            EVERYBODY,
+            "PPTTT-",
+            "PPTT--",
+            "ostname mismatch",
+        ),
+        (
+            "expired",
+            Some(&expired),
+            EVERYBODY,
+            "PPP---",
+            "PPTT--",
+            "certificate has expired",
+        ),
+        (
+            "unknown authority",
+            Some(&stranger),
+            EVERYBODY,
+            "PPP---",
+            "PPTT--",
+            "unable to get local issuer",
+        ),
+        (
+            "TLS refused",
+            Some(&right),
+            &only_plain,
+            "PPP---",
+            "PPP---",
+            "no pg_hba.conf entry",
+        ),
+        (
+            "TLS demanded",
+            Some(&right),
+            &only_tls,
+            "-TTTTT",
+            "-TTT--",
+            "",
+        ),
+    ];
+    let server = TlsServer::start().await;
+    for (name, tls, rules, with_roots, without_roots, because) in columns {
+        server.configure(tls, "", rules).await;
+        for (roots, expected) in [(Some(&roots), with_roots), (None, without_roots)] {
+            let mut found = String::new();
+            for mode in MODES {
+                let mut string = format!("{} sslmode={mode}", server.parameters());
+                if let Some(roots) = roots {
+                    string.push_str(&format!(" sslrootcert={roots}"));
+                }
+                let outcome = ours(&string).await;
+                let reference = psql(&string, files.0.path()).await;
+                assert_eq!(
+                    outcome.letter(),
+                    reference.letter(),
+                    "{name}, {mode}, {roots:?}: {outcome:?}, but psql: {reference:?}"
+                );
+                if mode == "verify-full" && roots.is_some() {
+                    let shown = outcome.because();
+                    assert!(shown.contains(because), "{name}: {shown}");
+                }
+                assert!(!outcome.because().contains("welcome"), "{outcome:?}");
+                found.push(outcome.letter());
+            }
+            assert_eq!(found, expected, "{name}, {roots:?}: {MODES:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_demands_a_certificate_gets_one() {
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let files = Files::new();
+    let roots = files.write("roots.pem", &servers.certificate);
+    let visitor = clients.sign("visitor");
+    let stranger = servers.sign("visitor");
+    let certificate = files.write("visitor.crt", &visitor.certificate);
+    let key = files.write("visitor.key", &visitor.key);
+    let wrong_certificate = files.write("stranger.crt", &stranger.certificate);
+    let wrong_key = files.write("stranger.key", &stranger.key);
+    let rules = "hostssl all all all scram-sha-256 clientcert=verify-full";
+    let server = TlsServer::start().await;
+    server
+        .configure(
+            Some(&servers.sign("localhost")),
+            &clients.certificate,
+            rules,
+        )
+        .await;
+
+    let string = format!(
+        "{} sslmode=verify-full sslrootcert={roots}",
+        server.parameters()
+    );
+    let cases = [
+        (string.clone(), '-'),
+        (format!("{string} sslcert={certificate} sslkey={key}"), 'T'),
+        (
+            format!("{string} sslcert={wrong_certificate} sslkey={wrong_key}"),
+            '-',
+        ),
+    ];
+    for (string, expected) in cases {
+        let outcome = ours(&string).await;
+        assert_eq!(outcome.letter(), expected, "{string}: {outcome:?}");
+        assert_eq!(psql(&string, files.0.path()).await.letter(), expected);
+    }
+
+    let encrypted = files.write("encrypted.key", "-----BEGIN ENCRYPTED PRIVATE KEY-----");
+    let outcome = ours(&format!(
+        "{string} sslcert={certificate} sslkey={encrypted}"
+    ))
+    .await;
+    assert!(outcome.because().contains("openssl pkcs8"), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn the_password_can_be_bound_to_the_channel() {
+    let authority = Authority::new("known");
+    let files = Files::new();
+    let roots = files.write("roots.pem", &authority.certificate);
+    let server = TlsServer::start().await;
+    server
+        .configure(Some(&authority.sign("localhost")), "", EVERYBODY)
+        .await;
+
+    let string = format!("{} channel_binding=require", server.parameters());
+    for (mode, expected) in [("verify-full", 'T'), ("disable", '-')] {
+        let string = format!("{string} sslmode={mode} sslrootcert={roots}");
+        let outcome = ours(&string).await;
+        assert_eq!(outcome.letter(), expected, "{mode}: {outcome:?}");
+        assert_eq!(psql(&string, files.0.path()).await.letter(), expected);
+    }
+}
+
+#[tokio::test]
+async fn tls_without_asking_first_works_from_version_17() {
+    let authority = Authority::new("known");
+    let files = Files::new();
+    let roots = files.write("roots.pem", &authority.certificate);
+    let server = TlsServer::start().await;
+    server
+        .configure(Some(&authority.sign("localhost")), "", EVERYBODY)
+        .await;
+
+    let outcome = ours(&format!(
+        "{} sslmode=verify-full sslrootcert={roots} sslnegotiation=direct",
+        server.parameters()
+    ))
+    .await;
+
+    let expected = if server.major() >= 17 { 'T' } else { '-' };
+    assert_eq!(outcome.letter(), expected, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_host_elsewhere_is_verified_unless_the_string_says_otherwise() {
+    let authority = Authority::new("known");
+    let server = TlsServer::start().await;
+    server
+        .configure(Some(&authority.sign("db.example.com")), "", EVERYBODY)
+        .await;
+    let files = Files::new();
+    let roots = files.write("roots.pem", &authority.certificate);
+
+    // The name is elsewhere, the address here; nobody needs to know the name for that.
+    let elsewhere = server
+        .parameters()
+        .replace("host=localhost", "host=db.example.com hostaddr=127.0.0.1");
+    // Without a mode the first is this machine, and may be plain; its name alone would be.
+    let outcome = ours(&elsewhere).await;
+    assert!(outcome.because().contains("certificate"), "{outcome:?}");
+    let outcome = ours(&format!("{elsewhere} sslrootcert={roots}")).await;
+    assert_eq!(outcome, Outcome::Tls);
+    let outcome = ours(&format!("{elsewhere} sslrootcert=system")).await;
+    assert!(outcome.because().contains("certificate"), "{outcome:?}");
+    let outcome = ours(&format!("{elsewhere} sslmode=require")).await;
+    assert_eq!(outcome, Outcome::Tls);
+}
