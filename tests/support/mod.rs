@@ -4,6 +4,7 @@ pub mod api;
 pub mod aws;
 pub mod certificates;
 pub mod iam_gate;
+pub mod lambda;
 pub mod local_run;
 pub mod model_server;
 pub mod pgbouncer;

@@ -18,6 +18,9 @@ const READY_FOR_QUERY: u8 = b'Z';
 /// Sync, which ends a statement.
 const SYNC: u8 = b'S';
 
+/// Terminate.
+const TERMINATE: u8 = b'X';
+
 /// What befalls a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -42,8 +45,12 @@ struct State {
     server_port: AtomicU16,
     /// Told when the open connections are to lose every packet.
     swallow: Notify,
+    /// Told when the open connections are to be closed.
+    cut: Notify,
     round_trips: AtomicUsize,
     connections: AtomicUsize,
+    /// Connections that the client ended by saying so.
+    goodbyes: AtomicUsize,
     /// Statements that are sent and not answered, and the most there were at once on a connection.
     most_at_once: AtomicUsize,
     armed: Mutex<Option<Armed>>,
@@ -87,6 +94,11 @@ impl Proxy {
         self.state.server_port.store(server_port, Ordering::SeqCst);
     }
 
+    /// Closes the open connections.
+    pub fn cut_all(&self) {
+        self.state.cut.notify_waiters();
+    }
+
     /// From now on every packet to the open connections is dropped, as on a path that is gone: nothing
     /// is acknowledged and nothing is reset. New connections are made as before.
     pub fn swallow_packets(&self) {
@@ -101,6 +113,11 @@ impl Proxy {
     /// The most statements that were ever sent at once on a connection before the first was answered.
     pub fn most_at_once(&self) -> usize {
         self.state.most_at_once.load(Ordering::SeqCst)
+    }
+
+    /// The connections that the client ended politely.
+    pub fn goodbyes(&self) -> usize {
+        self.state.goodbyes.load(Ordering::SeqCst)
     }
 
     /// The connections so far.
@@ -153,7 +170,7 @@ impl State {
 
 /// Passes messages until one side ends or a fault ends both.
 async fn pass(client: TcpStream, state: &State) -> Option<()> {
-    let swallow = state.swallow.notified();
+    let (swallow, cut) = (state.swallow.notified(), state.cut.notified());
     let server_port = state.server_port.load(Ordering::SeqCst);
     let server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
     let _ = client.set_nodelay(true);
@@ -164,6 +181,7 @@ async fn pass(client: TcpStream, state: &State) -> Option<()> {
     tokio::select! {
         ended = upward(&mut from_client, &mut to_server, state, &under_way) => ended,
         ended = downward(&mut from_server, &mut to_client, state, &under_way) => ended,
+        () = cut => None,
         () = swallow => {
             drop_packets(from_client.as_ref());
             std::future::pending().await
@@ -197,6 +215,9 @@ async fn upward(
     to.write_all(&startup).await.ok()?;
     loop {
         let message = read(from).await?;
+        if message[0] == TERMINATE {
+            state.goodbyes.fetch_add(1, Ordering::SeqCst);
+        }
         if message[0] == SYNC {
             let now = under_way.fetch_add(1, Ordering::SeqCst) + 1;
             state.most_at_once.fetch_max(now, Ordering::SeqCst);

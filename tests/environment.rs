@@ -1,0 +1,146 @@
+//! The connection in the life of an environment of Lambda: made ahead, kept, frozen, found dead,
+//! shared, closed.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::lambda::Environment;
+use crate::support::postgres;
+use crate::support::proxy::Proxy;
+
+/// A database behind a proxy; gives its name and how to reach it.
+async fn database() -> (String, Proxy, String) {
+    let database = postgres::migrated_database().await;
+    let proxy = Proxy::start(postgres::app_port()).await;
+    let url = proxy.through(&postgres::app_url(&database));
+    (database, proxy, url)
+}
+
+/// Waits until `reached` says so.
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !reached() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_connection_is_made_before_the_first_request_and_kept() {
+    let (_, proxy, url) = database().await;
+    let environment = Environment::start(&url, &[]).await;
+    until("it connects ahead", || proxy.connections() == 1).await;
+
+    for _ in 0..3 {
+        let (status, body) = environment.service_status().await;
+        assert_eq!((status, &body["service"]["database"]), (200, &json!("ok")));
+    }
+
+    assert_eq!(proxy.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_while_frozen_is_replaced_before_it_is_used() {
+    let (database, proxy, url) = database().await;
+    let environment = Environment::start(&url, &[]).await;
+    assert_eq!(environment.service_status().await.0, 200);
+    proxy.take_round_trips();
+
+    environment.freeze();
+    let cut = format!(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
+         where datname = '{database}' and pid <> pg_backend_pid()"
+    );
+    postgres::run("postgres", &cut).await;
+    proxy.cut_all();
+    environment.thaw();
+
+    let (status, body) = environment.service_status().await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(proxy.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_path_that_was_forgotten_is_found_by_asking_for_a_sign_of_life() {
+    let (_, proxy, url) = database().await;
+    let settings = [("DATABASE_IDLE_CHECK_SECONDS", "0")];
+    let environment = Environment::start(&url, &settings).await;
+    assert_eq!(environment.service_status().await.0, 200);
+
+    proxy.swallow_packets();
+    let started = Instant::now();
+    let (status, body) = environment.service_status().await;
+
+    assert_eq!(status, 200, "{body}");
+    // A second for the sign of life; a statement would have waited for four.
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(900), "{took:?}");
+    assert!(took < Duration::from_millis(3900), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_database_that_is_down_at_the_start_is_an_answer_and_found_later() {
+    let database = postgres::migrated_database().await;
+    let nobody = crate::support::free_port();
+    let proxy = Proxy::start(nobody).await;
+    let url = proxy.through(&postgres::app_url(&database));
+    let environment = Environment::start(&url, &[]).await;
+
+    let (status, body) = environment.service_status().await;
+    assert_eq!(
+        (status, &body["code"]),
+        (503, &json!("database_unavailable"))
+    );
+
+    proxy.lead_to(postgres::app_port());
+    assert_eq!(environment.service_status().await.0, 200);
+}
+
+#[tokio::test]
+async fn invocations_at_once_share_the_connection() {
+    const AT_ONCE: usize = 8;
+    let (_, proxy, url) = database().await;
+    let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
+    let environment = Environment::start(&url, &settings).await;
+
+    let requests = (0..5 * AT_ONCE).map(|_| environment.service_status());
+    for (status, body) in futures_util::future::join_all(requests).await {
+        assert_eq!(status, 200, "{body}");
+    }
+
+    until("it asks for several at once", || {
+        environment.most_asking() == AT_ONCE
+    })
+    .await;
+    assert_eq!(proxy.connections(), 1);
+    assert_eq!(proxy.most_at_once(), 1);
+}
+
+#[tokio::test]
+async fn the_connection_is_closed_politely_when_the_environment_ends() {
+    let (_, proxy, url) = database().await;
+    let environment = Environment::start(&url, &[]).await;
+    assert_eq!(environment.service_status().await.0, 200);
+    assert_eq!(proxy.goodbyes(), 0);
+
+    assert!(environment.end().await, "it ends with exit code 0");
+
+    until("it says goodbye", || proxy.goodbyes() == 1).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_holds_no_connection_and_a_new_one_is_made_after_it() {
+    let (_, proxy, url) = database().await;
+    let settings = [("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start")];
+    let environment = Environment::start(&url, &settings).await;
+
+    environment.snapshot_taken().await;
+    until("it says goodbye", || proxy.goodbyes() == 1).await;
+    let before = proxy.connections();
+
+    environment.restore();
+    until("it connects again", || proxy.connections() == before + 1).await;
+    assert_eq!(environment.service_status().await.0, 200);
+    assert_eq!(proxy.connections(), before + 1);
+}

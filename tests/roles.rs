@@ -1,0 +1,132 @@
+//! The two roles: one owns the tables, the other may do what the functions do and nothing else.
+
+use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
+use shared::database::DatabaseConfig;
+use uuid::Uuid;
+
+use crate::support::local_run::run;
+use crate::support::{TestApi, postgres};
+
+#[tokio::test]
+async fn the_functions_role_may_do_nothing_but_what_they_do() {
+    let api = TestApi::start().await;
+    api.session(&["Hi"]).await;
+    let functions = postgres::connect(&postgres::app_url(&api.database)).await;
+
+    for statement in [
+        "delete from chat_messages",
+        "update chat_messages set content = 'something else'",
+        "truncate chat_messages",
+        "delete from chat_sessions",
+        "drop table chat_messages",
+        "alter table chat_sessions add column x int",
+        "create table other (x int)",
+        "insert into refinery_schema_history values (99, 'x', 'x', 'x')",
+        "set role daissy_owner",
+    ] {
+        let refused = functions
+            .client()
+            .batch_execute(statement)
+            .await
+            .unwrap_err();
+        let state = refused.code().map(tokio_postgres::error::SqlState::code);
+        assert_eq!(state, Some("42501"), "{statement}");
+    }
+}
+
+#[tokio::test]
+async fn the_tables_belong_to_their_owner_whoever_migrates() {
+    let database = postgres::empty_database().await;
+    let url = postgres::server().url(&database);
+    let config = MigrateConfig {
+        database: DatabaseConfig::parse(&url).unwrap(),
+        create_roles: Some(RoleLogin::Password),
+    };
+    // Twice, because a deployment does it each time.
+    migrate(&config).await.unwrap();
+    migrate(&config).await.unwrap();
+
+    let connection = postgres::connect(&url).await;
+    let owners =
+        "select string_agg(distinct tableowner, ',') from pg_tables where schemaname = 'public'";
+    let row = connection
+        .client()
+        .query_typed_one(owners, &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), "daissy_owner");
+    let api = TestApi::on(database.clone(), &postgres::app_url(&database), &[]).await;
+    api.session(&["Hi"]).await;
+}
+
+#[tokio::test]
+async fn roles_that_come_later_take_the_tables_over() {
+    let database = postgres::empty_database().await;
+    let url = postgres::server().url(&database);
+    let without: MigrateConfig = DatabaseConfig::parse(&url).unwrap().into();
+    migrate(&without).await.unwrap();
+    postgres::run(&database, include_str!("../migrations/roles.sql")).await;
+
+    let report = migrate(&without).await.unwrap();
+
+    assert!(report.applied.is_empty());
+    let api = TestApi::on(database.clone(), &postgres::app_url(&database), &[]).await;
+    api.session(&["Hi"]).await;
+}
+
+#[tokio::test]
+async fn an_administrator_who_is_no_superuser_can_set_it_all_up() {
+    let administrator = format!("administrator_{}", Uuid::new_v4().simple());
+    let database = postgres::empty_database().await;
+    // As on managed servers: may create roles, owns the database, is in the roles that are there.
+    let statements = format!(
+        "create role {administrator} login createrole password 'p';
+         grant daissy_owner, daissy_app to {administrator} with admin option;
+         alter database {database} owner to {administrator}"
+    );
+    postgres::run("postgres", &statements).await;
+    let url = postgres::server()
+        .url(&database)
+        .replace(&credentials(), &format!("{administrator}:p@"));
+    let config = MigrateConfig {
+        database: DatabaseConfig::parse(&url).unwrap(),
+        create_roles: Some(RoleLogin::Password),
+    };
+
+    let report = migrate(&config).await.unwrap();
+
+    assert_eq!(report.applied, known_migrations());
+    let api = TestApi::on(database.clone(), &postgres::app_url(&database), &[]).await;
+    api.session(&["Hi"]).await;
+}
+
+/// User and password of the server's own connection string, up to the `@`.
+fn credentials() -> String {
+    let url = postgres::server().url("postgres");
+    let (credentials, _) = url.split_once("//").unwrap().1.split_once('@').unwrap();
+    format!("{credentials}@")
+}
+
+#[tokio::test]
+async fn the_functions_role_can_run_what_is_migrated_already() {
+    let database = postgres::migrated_database().await;
+    let url = postgres::app_url(&database);
+    let folder = tempfile::tempdir().unwrap();
+
+    let checked = run(&["check"], folder.path(), &[("DATABASE_URL", &url)]).await;
+    assert!(checked.success, "{}", checked.complained);
+    let migrated = run(&["migrate"], folder.path(), &[("DATABASE_URL", &url)]).await;
+    assert!(migrated.success, "{}", migrated.complained);
+    assert!(
+        migrated.printed.contains("up to date"),
+        "{}",
+        migrated.printed
+    );
+
+    let missing = "revoke insert on chat_messages from daissy_app; revoke update on chat_sessions from daissy_app";
+    postgres::run(&database, missing).await;
+    let checked = run(&["check"], folder.path(), &[("DATABASE_URL", &url)]).await;
+    assert!(!checked.success);
+    let named = "INSERT on chat_messages, UPDATE on chat_sessions";
+    assert!(checked.printed.contains(named), "{}", checked.printed);
+}
