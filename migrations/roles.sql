@@ -34,7 +34,6 @@ $$;
 -- Limits on the server's side. They hold whatever the connection leads through, and also for a
 -- statement whose function is gone. The functions' own limit for a statement is 4 s.
 alter role daissy_app set statement_timeout = '5s';
-alter role daissy_app set lock_timeout = '5s';
 alter role daissy_app set idle_in_transaction_session_timeout = '10s';
 
 -- Tables from before there were roles.

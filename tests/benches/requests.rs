@@ -3,6 +3,9 @@
 //!
 //! `cargo bench --package tests`. Each request is measured on a session of 10 messages and on one of
 //! 100,000: the two should not differ. The time includes the local server's routing, not HTTP.
+//!
+//! And what verified TLS adds to a cold start, as a ratio to one without TLS, from the start of the
+//! process until it asks for its first invocation.
 
 // What it prints is its result, and a step that fails ends it.
 #![allow(
@@ -20,10 +23,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use shared::database::{Database, DatabaseConfig};
+use support::certificates::Authority;
+use support::lambda::Environment;
+use support::tls_server::{EVERYBODY, TlsServer};
 use support::{TestApi, postgres};
 
 /// How often each request is sent; the median counts.
 const TIMES: usize = 500;
+
+/// How often a function is started.
+const STARTS: usize = 20;
 
 /// The messages of the two sessions.
 const LENGTHS: [usize; 2] = [10, 100_000];
@@ -73,6 +82,59 @@ async fn main() {
         }
         println!("{name:<24}{:>14.1}{:>16.1}", ratios[0], ratios[1]);
     }
+    cold_starts().await;
+}
+
+async fn cold_starts() {
+    let authority = Authority::new("known");
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, &authority.certificate).unwrap();
+    let server = TlsServer::start().await;
+    server
+        .configure(Some(&authority.sign("localhost")), "", EVERYBODY)
+        .await;
+    let plain = format!("{} sslmode=disable", server.parameters());
+    let verified = format!(
+        "{} sslmode=verify-full sslrootcert={}",
+        server.parameters(),
+        roots.display()
+    );
+    // What the function would do without being told: OpenSSL reads the system's authorities first.
+    let system = "/etc/ssl/certs/ca-certificates.crt";
+
+    let floor = cold_start(&plain, &[]).await;
+    println!(
+        "\nfloor: a cold start without TLS, {:.1} ms (median of {STARTS})",
+        micros(floor) / 1e3
+    );
+    println!("{:<40}{:>14}", "", "times the floor");
+    for (name, settings) in [
+        ("verified TLS", &[][..]),
+        (
+            "verified TLS, system's authorities read",
+            &[("SSL_CERT_FILE", system)][..],
+        ),
+    ] {
+        let took = cold_start(&verified, settings).await;
+        println!(
+            "{name:<40}{:>14.1}",
+            took.as_secs_f64() / floor.as_secs_f64()
+        );
+    }
+}
+
+/// The median time from the start of the process until it asks for an invocation.
+async fn cold_start(url: &str, settings: &[(&str, &str)]) -> Duration {
+    let mut times = Vec::with_capacity(STARTS);
+    for _ in 0..STARTS {
+        let started = Instant::now();
+        let environment = Environment::start(url, settings).await;
+        environment.started().await;
+        times.push(started.elapsed());
+    }
+    times.sort();
+    times[STARTS / 2]
 }
 
 /// The median time of something done [`TIMES`] times.

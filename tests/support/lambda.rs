@@ -110,6 +110,17 @@ impl Environment {
         timeout(LIMIT, answer).await.expect("an answer").unwrap()
     }
 
+    /// Waits until the function asks for its first invocation: the end of its cold start.
+    pub async fn started(&self) {
+        timeout(LIMIT, async {
+            while self.most_asking() == 0 {
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        })
+        .await
+        .expect("it starts");
+    }
+
     /// The most invocations that the function ever asked for at once.
     pub fn most_asking(&self) -> usize {
         self.api.waiting.lock().unwrap().most_asking
