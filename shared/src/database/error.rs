@@ -217,7 +217,8 @@ impl From<&tokio_postgres::Error> for DatabaseError {
 fn refusal(error: &tokio_postgres::Error) -> Refusal {
     if let Some(answer) = error.as_db_error() {
         return match *answer.code() {
-            SqlState::INVALID_PASSWORD => Refusal::Password,
+            // The second is what PgBouncer calls it.
+            SqlState::INVALID_PASSWORD | SqlState::PROTOCOL_VIOLATION => Refusal::Password,
             // What `pg_hba.conf` has no line for; the line may ask for TLS, or for none.
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Transport,
             SqlState::CANNOT_CONNECT_NOW
