@@ -30,7 +30,8 @@ async fn until(what: &str, reached: impl Fn() -> bool) {
 async fn the_connection_is_made_before_the_first_request_and_kept() {
     let (_, proxy, url) = database().await;
     let environment = Environment::start(&url, &[]).await;
-    until("it connects ahead", || proxy.connections() == 1).await;
+    environment.started().await;
+    assert_eq!(proxy.connections(), 1);
 
     for _ in 0..3 {
         let (status, body) = environment.service_status().await;

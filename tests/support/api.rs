@@ -1,6 +1,6 @@
 //! The API in this process, on a database of its own; its helpers speak the API's verbs.
 
-use std::collections::HashMap;
+use std::any::Any;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use super::emulator::Emulator;
+use super::local_run::LocalRun;
 use super::postgres;
 use super::proxy::Proxy;
 
@@ -31,10 +33,24 @@ pub const ENDPOINTS: [&str; 6] = [
 /// The API, as the local server routes it, once or several times on one database.
 pub struct TestApi {
     /// Each has a connection of its own, as each environment of a function has.
-    environments: Vec<Router>,
+    environments: Vec<Environment>,
     next: AtomicUsize,
     /// The name of its database.
     pub database: String,
+}
+
+/// One way to reach the API. `TESTS_API` chooses: nothing for the one in this process, `local` for what
+/// `cargo run` starts, `emulator` for the functions in cargo-lambda's emulator.
+enum Environment {
+    /// The local server's routes in this process.
+    Here(Router),
+    /// A server by HTTP.
+    There {
+        address: String,
+        client: reqwest::Client,
+        /// It runs for as long as this is here.
+        _server: Box<dyn Any + Send + Sync>,
+    },
 }
 
 /// What came back.
@@ -80,17 +96,9 @@ impl TestApi {
         settings: &[(&str, &str)],
         count: usize,
     ) -> Self {
-        let settings: HashMap<_, _> = settings
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
         let mut environments = Vec::new();
         for _ in 0..count {
-            let config = ChatConfig::read(|name| settings.get(name).cloned())
-                .await
-                .unwrap();
-            let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-            environments.push(local::server::router(connected, config));
+            environments.push(Environment::start(url, settings).await);
         }
         Self {
             environments,
@@ -118,21 +126,15 @@ impl TestApi {
     /// Sends a request as it is.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
-        let response = self.environments[next]
-            .clone()
-            .oneshot(request)
-            .await
-            .unwrap();
-        let (parts, body) = response.into_parts();
-        let bytes = to_bytes(body, usize::MAX).await.unwrap();
+        let (status, headers, bytes) = self.environments[next].send(request).await;
         let body = if bytes.is_empty() {
             Value::Null
         } else {
             serde_json::from_slice(&bytes).expect("every body is JSON")
         };
         Answer {
-            status: parts.status.as_u16(),
-            headers: parts.headers,
+            status,
+            headers,
             body,
         }
     }
@@ -298,6 +300,69 @@ impl TestApi {
             self.database
         );
         postgres::run("postgres", &statement).await;
+    }
+}
+
+impl Environment {
+    async fn start(url: &str, settings: &[(&str, &str)]) -> Self {
+        let mut variables = settings.to_vec();
+        variables.push(("DATABASE_URL", url));
+        match std::env::var("TESTS_API").as_deref() {
+            Err(_) | Ok("") => {
+                let config = ChatConfig::read(|name| {
+                    let variable = settings.iter().find(|(known, _)| *known == name);
+                    variable.map(|(_, value)| (*value).to_owned())
+                });
+                let config = config.await.unwrap();
+                let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
+                Self::Here(local::server::router(database, config))
+            }
+            Ok("local") => {
+                let folder = tempfile::tempdir().unwrap();
+                let local = LocalRun::start(folder.path(), &variables).await;
+                Self::there(local.address.clone(), (local, folder))
+            }
+            Ok("emulator") => {
+                let emulator = Emulator::start(&variables, 1);
+                let address = format!("http://127.0.0.1:{}", emulator.port);
+                Self::there(address, emulator)
+            }
+            Ok(other) => panic!("TESTS_API={other}: there are local and emulator"),
+        }
+    }
+
+    fn there(address: String, server: impl Any + Send + Sync) -> Self {
+        Self::There {
+            address,
+            client: reqwest::Client::new(),
+            _server: Box::new(server),
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> (u16, HeaderMap, Vec<u8>) {
+        match self {
+            Self::Here(router) => {
+                let response = router.clone().oneshot(request).await.unwrap();
+                let (parts, body) = response.into_parts();
+                let bytes = to_bytes(body, usize::MAX).await.unwrap();
+                (parts.status.as_u16(), parts.headers, bytes.to_vec())
+            }
+            Self::There {
+                address, client, ..
+            } => {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, usize::MAX).await.unwrap();
+                let answer = client
+                    .request(parts.method, format!("{address}{}", parts.uri))
+                    .headers(parts.headers)
+                    .body(body)
+                    .send()
+                    .await
+                    .unwrap();
+                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+                (status, headers, answer.bytes().await.unwrap().to_vec())
+            }
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Services of AWS, stood in for by moto's server. It is installed when it is first needed.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use local::supervisor::supervised;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::free_port;
+use super::{free_port, python};
 
 /// The version that is installed where there is none.
 const MOTO: &str = "moto[server]==5.2.5";
@@ -84,7 +83,7 @@ async fn call(action: &str, body: Value) -> Value {
 fn start() -> Moto {
     // Tests start it; a runtime must not be blocked by it for long, so it has a thread of its own.
     std::thread::spawn(|| {
-        let folder = installed();
+        let folder = python::installed(&[MOTO]);
         let port = free_port();
         let child = supervised("python3".as_ref(), None)
             .args([
@@ -113,29 +112,4 @@ fn start() -> Moto {
     })
     .join()
     .expect("moto's server")
-}
-
-/// The folder with moto in it, beside what cargo builds.
-fn installed() -> PathBuf {
-    let tests = PathBuf::from(env!("CARGO_BIN_EXE_local-under-test"));
-    let target = tests.parent().and_then(|folder| folder.parent()).unwrap();
-    let folder = target
-        .join("python")
-        .join(MOTO.replace(['[', ']', '='], "-"));
-    let complete = folder.join("complete");
-    if !complete.exists() {
-        let output = Command::new("python3")
-            .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
-            .arg(&folder)
-            .arg(MOTO)
-            .output()
-            .expect("the tests need python3");
-        assert!(
-            output.status.success(),
-            "moto cannot be installed; the tests need python3 with pip (apt-get install python3-pip): {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        std::fs::write(&complete, "").unwrap();
-    }
-    folder
 }

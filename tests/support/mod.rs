@@ -3,6 +3,7 @@
 pub mod api;
 pub mod aws;
 pub mod certificates;
+pub mod emulator;
 pub mod iam_gate;
 pub mod lambda;
 pub mod local_run;
@@ -10,6 +11,7 @@ pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
+pub mod python;
 pub mod tls_server;
 
 pub use api::TestApi;

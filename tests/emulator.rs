@@ -1,0 +1,131 @@
+//! The functions themselves in the emulator of Lambda: cold and warm, several instances at once, and
+//! `migrate` by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::emulator::Emulator;
+use crate::support::postgres;
+
+struct Api {
+    emulator: Emulator,
+    client: reqwest::Client,
+}
+
+impl Api {
+    fn start(database: &str, instances: usize) -> Self {
+        let url = postgres::app_url(database);
+        Self {
+            emulator: Emulator::start(&[("DATABASE_URL", url.as_str())], instances),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.emulator.port)
+    }
+
+    async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let answer = self.client.post(self.url(path)).json(&body).send().await;
+        let answer = answer.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.client.get(self.url(path)).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_runs_through_every_function_cold_and_warm() {
+    let api = Api::start(&postgres::migrated_database().await, 1);
+    // The first round meets functions that have only just started.
+    for _ in 0..2 {
+        let (status, turn) = api.post("/chat", json!({ "query": "Hello" })).await;
+        assert_eq!(status, 200, "{turn}");
+        let session_id = turn["session_id"].as_str().unwrap();
+
+        let (status, history) = api
+            .get(&format!("/chat/history/{session_id}?limit=1"))
+            .await;
+        assert_eq!((status, &history["message_count"]), (200, &json!(2)));
+        assert_eq!(history["history"][0]["content"], "Hello");
+        let path = format!("/chat/load-session?session_id={session_id}");
+        let (status, loaded) = api.post(&path, Value::Null).await;
+        assert_eq!((status, &loaded["conversation_length"]), (200, &json!(2)));
+        let path = format!("/chat/reset?session_id={session_id}");
+        let (status, reset) = api.post(&path, Value::Null).await;
+        assert_eq!((status, &reset["session_id"]), (200, &json!(session_id)));
+        let path = format!("/chat/status?session_id={session_id}");
+        let (status, stats) = api.get(&path).await;
+        assert_eq!((status, &stats["status"]), (200, &json!("inactive")));
+
+        let again = json!({ "query": "Hello", "session_id": session_id });
+        let (status, refused) = api.post("/chat", again).await;
+        assert_eq!(
+            (status, &refused["code"]),
+            (409, &json!("session_inactive"))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_instances_of_a_function_work_side_by_side() {
+    let database = postgres::migrated_database().await;
+    let api = Arc::new(Api::start(&database, 3));
+    let callers = (0..12).map(|_| async {
+        let session_id = Uuid::now_v7();
+        for query in ["one", "two"] {
+            let body = json!({ "query": query, "session_id": session_id });
+            let (status, turn) = api.post("/chat", body).await;
+            assert_eq!(status, 200, "{turn}");
+        }
+    });
+    futures_util::future::join_all(callers).await;
+
+    let connection = postgres::connect(&postgres::server().url(&database)).await;
+    let count = async |query: &str| -> i64 {
+        let row = connection.client().query_typed_one(query, &[]).await;
+        row.unwrap().get(0)
+    };
+    assert_eq!(count("select count(*) from chat_messages").await, 48);
+    // Each instance of the five functions has its own connection, from its start.
+    let connections = "select count(*) from pg_stat_activity
+        where datname = current_database() and usename = 'daissy_app'";
+    if std::env::var_os("TESTS_THROUGH").is_none() {
+        assert_eq!(count(connections).await, 15);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrate_is_invoked_by_hand_with_the_events_of_the_project() {
+    let database = postgres::empty_database().await;
+    let url = postgres::server().url(&database);
+    let settings = [("DATABASE_URL", url.as_str())];
+    let emulator = Emulator::with_functions(&["migrate"], &settings, 1);
+    let event = |name: &str| format!("{}/events/{name}", env!("CARGO_MANIFEST_DIR"));
+    let names = migrate::known_migrations();
+
+    let (well, printed) = emulator
+        .invoke("migrate", &["--data-file", &event("migrate-status.json")])
+        .await;
+    assert!(well, "{printed}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["pending"], json!(names));
+
+    let (well, printed) = emulator
+        .invoke("migrate", &["--data-file", &event("migrate.json")])
+        .await;
+    assert!(well, "{printed}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["applied"], json!(names));
+
+    let (well, printed) = emulator
+        .invoke("migrate", &["--data-ascii", r#"{"action": "drop"}"#])
+        .await;
+    assert!(!well, "{printed}");
+    assert!(printed.contains("unknown action"), "{printed}");
+}
