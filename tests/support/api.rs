@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, Method, Request};
 use chat::ChatConfig;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
+use shared::monitor::Monitor;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -90,7 +91,8 @@ impl TestApi {
                 .await
                 .unwrap();
             let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-            environments.push(local::server::router(connected, config));
+            let router = local::server::router(connected, config, Monitor::to_log());
+            environments.push(router);
         }
         Self {
             environments,
