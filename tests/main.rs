@@ -15,6 +15,7 @@ mod history;
 mod load_session;
 mod migrate;
 mod model;
+mod operations;
 mod repetition;
 mod reset;
 mod round_trips;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -36,6 +36,28 @@ pub struct TestApi {
     next: AtomicUsize,
     /// The name of its database.
     pub database: String,
+}
+
+/// The lines that a function on Lambda wrote for its requests.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// The lines since the last call.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// The only line since the last call.
+    #[track_caller]
+    pub fn only(&self) -> Value {
+        let lines = self.take();
+        let [line] = &lines[..] else {
+            panic!("one line for a request: {lines:?}")
+        };
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
+        serde_json::from_str(line).unwrap()
+    }
 }
 
 /// What came back.
@@ -81,15 +103,9 @@ impl TestApi {
         settings: &[(&str, &str)],
         count: usize,
     ) -> Self {
-        let settings: HashMap<_, _> = settings
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
         let mut environments = Vec::new();
         for _ in 0..count {
-            let config = ChatConfig::read(|name| settings.get(name).cloned())
-                .await
-                .unwrap();
+            let config = chat_config(settings).await;
             let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
             let router = local::server::router(connected, config, Monitor::to_log());
             environments.push(router);
@@ -99,6 +115,28 @@ impl TestApi {
             next: AtomicUsize::new(0),
             database,
         }
+    }
+
+    /// The API on a database as it is on Lambda, with the lines it writes there: connected, if it can
+    /// be, before the first request.
+    pub async fn on_lambda(
+        database: String,
+        url: &str,
+        settings: &[(&str, &str)],
+    ) -> (Self, Lines) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let write = move |line: &str| written.0.lock().unwrap().push(line.to_owned());
+        let monitor = Monitor::to_cloudwatch(Some("daissy-test".into()), write);
+        let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
+        monitor.ahead(connected.warm()).await;
+        let router = local::server::router(connected, chat_config(settings).await, monitor);
+        let api = Self {
+            environments: vec![router],
+            next: AtomicUsize::new(0),
+            database,
+        };
+        (api, lines)
     }
 
     /// The API on a new database, behind a proxy, and connected.
@@ -301,6 +339,13 @@ impl TestApi {
         );
         postgres::run("postgres", &statement).await;
     }
+}
+
+async fn chat_config(settings: &[(&str, &str)]) -> ChatConfig {
+    let settings: HashMap<_, _> = settings.iter().copied().collect();
+    ChatConfig::read(|name| settings.get(name).map(|value| value.to_string()))
+        .await
+        .unwrap()
 }
 
 impl Answer {
