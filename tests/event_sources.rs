@@ -10,6 +10,7 @@ use ::status::Status;
 use serde_json::{Value, json};
 use shared::database::{Database, DatabaseConfig};
 use shared::endpoint::{Endpoint, respond};
+use shared::monitor::Monitor;
 use uuid::Uuid;
 
 use crate::support::postgres;
@@ -40,7 +41,7 @@ impl Functions {
 
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-    let response = respond(function, request).await;
+    let response = respond(function, &Monitor::to_log(), request).await;
     let status = response.status().as_u16();
     assert!(response.headers().contains_key("x-request-id"));
     let lambda_http::Body::Text(body) = response.into_body() else {

@@ -18,6 +18,7 @@ mod history;
 mod load_session;
 mod migrate;
 mod model;
+mod operations;
 mod outages;
 mod poolers;
 mod repetition;

@@ -400,3 +400,74 @@ async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
         "{ended:?}"
     );
 }
+
+/// A stand-in for Secrets Manager that has one secret; gives its address.
+async fn secrets_manager(text: &'static str) -> String {
+    let answer = json!({ "Name": "model-key", "VersionId": "1", "SecretString": text }).to_string();
+    let router = axum::Router::new().fallback(move || async move {
+        ([("content-type", "application/x-amz-json-1.1")], answer)
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test]
+async fn the_key_of_a_secret_is_used_where_the_provider_has_no_variable() {
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [(None, "Bearer from-secret"), (Some("own"), "Bearer own")];
+    for (own_key, expected) in cases {
+        let server = ModelServer::start([text("Good day")]).await;
+        let secrets = secrets_manager(" from-secret\n").await;
+        let mut settings = with_secret(&url, &secrets);
+        settings.push(("MODEL_BASE_URL", &server.base_url));
+        settings.extend(own_key.map(|key| ("OPENAI_API_KEY", key)));
+        // AWS's configuration is read from the process's environment, so it is a process of its own.
+        let local = LocalRun::start(folder.path(), &settings).await;
+        let request = reqwest::Client::new()
+            .post(format!("{}/chat", local.address))
+            .json(&json!({ "query": "Hello" }));
+        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["response"], "Good day", "{answer}");
+        assert_eq!(server.authorization().as_deref(), Some(expected));
+        local.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_had_is_an_error_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("http://127.0.0.1:1".to_owned(), "cannot be asked"),
+        (secrets_manager("{\"key\": \"canary\"}").await, "JSON"),
+        (secrets_manager("  ").await, "empty"),
+    ];
+    for (secrets, expected) in cases {
+        let settings = with_secret("postgresql://u:p@127.0.0.1:1/d", &secrets);
+        let ended = run(&[], folder.path(), &settings).await;
+        assert!(!ended.success, "{expected}");
+        let said = &ended.complained;
+        assert!(
+            said.contains("MODEL_KEY_SECRET_ARN") && said.contains(expected),
+            "{said}"
+        );
+        assert!(!said.contains("canary"), "{said}");
+    }
+}
+
+/// Settings with which the model's key is in a secret of the Secrets Manager at an address.
+fn with_secret<'a>(url: &'a str, secrets: &'a str) -> Vec<(&'a str, &'a str)> {
+    let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key";
+    vec![
+        ("DATABASE_URL", url),
+        ("MODEL", "gpt-4o"),
+        ("MODEL_KEY_SECRET_ARN", arn),
+        ("AWS_ENDPOINT_URL", secrets),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ]
+}

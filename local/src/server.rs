@@ -18,6 +18,7 @@ use load_session::LoadSession;
 use reset::Reset;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, REPLAYED, REQUEST_ID, refusal, respond};
+use shared::monitor::Monitor;
 use shared::problem::Problem;
 use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, new_request_id};
 use status::Status;
@@ -93,12 +94,14 @@ async fn start(chat_config: ChatConfig) -> Result<(LocalDatabase, Router), Local
     let router = router(
         Arc::new(Database::new(database.config.clone())),
         chat_config,
+        Monitor::to_log(),
     );
     Ok((database, router))
 }
 
-/// All endpoints, each at its route.
-pub fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
+/// All endpoints, each at its route; `monitor` watches them.
+pub fn router(database: Arc<Database>, chat_config: ChatConfig, monitor: Monitor) -> Router {
+    let monitor = Arc::new(monitor);
     let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
     let cors = CorsLayer::new()
         .allow_origin(Any)
@@ -111,24 +114,32 @@ pub fn router(database: Arc<Database>, chat_config: ChatConfig) -> Router {
             HeaderName::from_static("allow"),
         ]);
     Router::new()
-        .merge(route(Chat::new(Arc::clone(&database), chat_config), limit))
-        .merge(route(History::new(Arc::clone(&database)), limit))
-        .merge(route(LoadSession::new(Arc::clone(&database)), limit))
-        .merge(route(Status::new(Arc::clone(&database)), limit))
-        .merge(route(Reset::new(database), limit))
+        .merge(route(
+            Chat::new(Arc::clone(&database), chat_config),
+            &monitor,
+            limit,
+        ))
+        .merge(route(History::new(Arc::clone(&database)), &monitor, limit))
+        .merge(route(
+            LoadSession::new(Arc::clone(&database)),
+            &monitor,
+            limit,
+        ))
+        .merge(route(Status::new(Arc::clone(&database)), &monitor, limit))
+        .merge(route(Reset::new(database), &monitor, limit))
         .fallback(not_found)
         .layer(cors)
         .layer(map_response(with_request_id))
 }
 
-fn route<E: Endpoint>(endpoint: E, limit: RequestLimit) -> Router {
+fn route<E: Endpoint>(endpoint: E, monitor: &Arc<Monitor>, limit: RequestLimit) -> Router {
     Router::new()
         .route(E::ROUTE.path, any(answer::<E>))
-        .with_state((Arc::new(endpoint), limit))
+        .with_state((Arc::new(endpoint), Arc::clone(monitor), limit))
 }
 
 async fn answer<E: Endpoint>(
-    State((endpoint, limit)): State<(Arc<E>, RequestLimit)>,
+    State((endpoint, monitor, limit)): State<(Arc<E>, Arc<Monitor>, RequestLimit)>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -147,7 +158,7 @@ async fn answer<E: Endpoint>(
         lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
     request.extensions_mut().insert(limit);
     // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
-    let answered = tokio::spawn(async move { respond(&*endpoint, request).await }).await;
+    let answered = tokio::spawn(async move { respond(&*endpoint, &monitor, request).await }).await;
     match answered {
         Ok(response) => into_axum(response),
         Err(error) => refuse(&Problem::Internal(Box::new(error))),

@@ -1,4 +1,4 @@
-//! The HTTP border: one place sets status and headers, and logs what happened, once.
+//! The HTTP border: one place sets status and headers, and has what happened written down, once.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -10,8 +10,9 @@ use lambda_http::http::{Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
 
-use crate::causes::causes;
+use crate::monitor::{Monitor, Outcome};
 use crate::problem::Problem;
+use crate::record;
 use crate::request::{Request, request_id};
 use crate::route::Route;
 
@@ -23,6 +24,9 @@ pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// One function of the API: a route and what it does.
 pub trait Endpoint: Send + Sync + 'static {
+    /// The name of the function, as metrics have it.
+    const NAME: &'static str;
+
     /// The route it answers to.
     const ROUTE: Route;
 
@@ -64,25 +68,40 @@ impl Reply {
     }
 }
 
-/// Answers a request to `endpoint`; whatever happens, there is an answer.
+/// Answers a request to `endpoint`; whatever happens, there is an answer, and `monitor` writes a line.
 pub async fn respond<E: Endpoint>(
     endpoint: &E,
+    monitor: &Monitor,
     request: lambda_http::Request,
 ) -> http::Response<Body> {
     let started = Instant::now();
     let request_id = request_id(&request);
-    let result = match Request::read(&E::ROUTE, request) {
-        Ok(request) => AssertUnwindSafe(endpoint.handle(request))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(Problem::Internal(panic_message(&*panic).into()))),
-        Err(problem) => Err(problem),
-    };
-    log(&E::ROUTE, &request_id, started, result.as_ref().err());
+    let method = request.method().clone();
+    let (result, record) = record::of(handle(endpoint, request)).await;
+    monitor.report(Outcome {
+        function: E::NAME,
+        route: &E::ROUTE,
+        method: &method,
+        request_id: &request_id,
+        duration: started.elapsed(),
+        problem: result.as_ref().err(),
+        record,
+    });
     match result {
         Ok(reply) => success(reply, &request_id),
         Err(problem) => refusal(&problem, &request_id),
     }
+}
+
+async fn handle<E: Endpoint>(
+    endpoint: &E,
+    request: lambda_http::Request,
+) -> Result<Reply, Problem> {
+    let request = Request::read(&E::ROUTE, request)?;
+    AssertUnwindSafe(endpoint.handle(request))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(Problem::Internal(panic_message(&*panic).into())))
 }
 
 fn success(reply: Reply, request_id: &str) -> http::Response<Body> {
@@ -129,49 +148,6 @@ fn answer(
         headers.insert(REQUEST_ID, request_id);
     }
     response
-}
-
-/// One line for each request. A fault of ours or of what we depend on is an error with its causes;
-/// a caller's mistake is worth its code and no more.
-fn log(route: &Route, request_id: &str, started: Instant, problem: Option<&Problem>) {
-    let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (method, path) = (route.method, route.path);
-    match problem {
-        None => tracing::info!(
-            request_id,
-            method,
-            path,
-            status = 200,
-            duration_ms,
-            "answered"
-        ),
-        Some(problem) => {
-            let (status, code) = (problem.status().as_u16(), problem.code());
-            if status < 500 {
-                tracing::info!(
-                    request_id,
-                    method,
-                    path,
-                    status,
-                    code,
-                    duration_ms,
-                    "refused"
-                );
-            } else {
-                let causes = causes(problem.root());
-                tracing::error!(
-                    request_id,
-                    method,
-                    path,
-                    status,
-                    code,
-                    duration_ms,
-                    causes,
-                    "failed"
-                );
-            }
-        }
-    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {

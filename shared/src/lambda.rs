@@ -11,6 +11,7 @@ use lambda_runtime::spawn_graceful_shutdown_handler;
 use crate::database::{Database, DatabaseConfig};
 use crate::endpoint::{Endpoint, respond};
 use crate::logging;
+use crate::monitor::Monitor;
 
 /// Whom a function talks to by TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,21 +46,30 @@ pub fn run<E: Endpoint>(
         .build()?
         .block_on(async {
             let database = Arc::new(Database::new(config));
-            let (endpoint, ()) =
-                futures_util::future::join(build(Arc::clone(&database)), database.warm()).await;
+            let monitor = Arc::new(Monitor::on_lambda());
+            let init = futures_util::future::join(build(Arc::clone(&database)), database.warm());
+            let (endpoint, ()) = monitor.ahead(init).await;
             close_at_the_end(Arc::clone(&database)).await;
-            serve(endpoint?, database).await
+            serve(endpoint?, monitor, database).await
         })
 }
 
-async fn serve<E: Endpoint>(endpoint: E, database: Arc<Database>) -> Result<(), Error> {
+async fn serve<E: Endpoint>(
+    endpoint: E,
+    monitor: Arc<Monitor>,
+    database: Arc<Database>,
+) -> Result<(), Error> {
     let endpoint = Arc::new(endpoint);
+    let across_snapshots = AcrossSnapshots {
+        monitor: Arc::clone(&monitor),
+        database,
+    };
     let answer = service_fn(move |request| {
-        let endpoint = Arc::clone(&endpoint);
-        async move { Ok::<_, Infallible>(respond(&*endpoint, request).await) }
+        let (endpoint, monitor) = (Arc::clone(&endpoint), Arc::clone(&monitor));
+        async move { Ok::<_, Infallible>(respond(&*endpoint, &monitor, request).await) }
     });
     lambda_http::runtime_concurrent(answer)
-        .register_snapstart_resource(Arc::new(AcrossSnapshots(database)))
+        .register_snapstart_resource(Arc::new(across_snapshots))
         .run_concurrent()
         .await
 }
@@ -75,19 +85,22 @@ async fn close_at_the_end(database: Arc<Database>) {
     }
 }
 
-struct AcrossSnapshots(Arc<Database>);
+struct AcrossSnapshots {
+    monitor: Arc<Monitor>,
+    database: Arc<Database>,
+}
 
 impl SnapStartResource for AcrossSnapshots {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.0.close().await;
+            self.database.close().await;
             Ok(())
         })
     }
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.0.warm().await;
+            self.monitor.ahead(self.database.warm()).await;
             Ok(())
         })
     }

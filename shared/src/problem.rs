@@ -138,6 +138,15 @@ impl Problem {
         }
     }
 
+    /// The session of the turn that failed.
+    #[must_use]
+    pub fn session_id(&self) -> Option<Uuid> {
+        match self {
+            Self::InTurn(turn) => Some(turn.session_id),
+            _ => None,
+        }
+    }
+
     /// The method the route answers to, where the caller used another.
     #[must_use]
     pub fn allowed_method(&self) -> Option<&'static str> {

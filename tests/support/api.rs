@@ -1,9 +1,10 @@
 //! The API in this process, on a database of its own; its helpers speak the API's verbs.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -11,6 +12,7 @@ use axum::http::{HeaderMap, Method, Request};
 use chat::ChatConfig;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
+use shared::monitor::Monitor;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -51,6 +53,28 @@ enum Environment {
         /// It runs for as long as this is here.
         _server: Box<dyn Any + Send + Sync>,
     },
+}
+
+/// The lines that a function on Lambda wrote for its requests.
+#[derive(Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// The lines since the last call.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    /// The only line since the last call.
+    #[track_caller]
+    pub fn only(&self) -> Value {
+        let lines = self.take();
+        let [line] = &lines[..] else {
+            panic!("one line for a request: {lines:?}")
+        };
+        assert_eq!(line.find('\n'), Some(line.len() - 1), "{line}");
+        serde_json::from_str(line).unwrap()
+    }
 }
 
 /// What came back.
@@ -105,6 +129,28 @@ impl TestApi {
             next: AtomicUsize::new(0),
             database,
         }
+    }
+
+    /// The API on a database as it is on Lambda, with the lines it writes there: connected, if it can
+    /// be, before the first request.
+    pub async fn on_lambda(
+        database: String,
+        url: &str,
+        settings: &[(&str, &str)],
+    ) -> (Self, Lines) {
+        let lines = Lines::default();
+        let written = lines.clone();
+        let write = move |line: &str| written.0.lock().unwrap().push(line.to_owned());
+        let monitor = Monitor::to_cloudwatch(Some("daissy-test".into()), write);
+        let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
+        monitor.ahead(connected.warm()).await;
+        let router = local::server::router(connected, chat_config(settings).await, monitor);
+        let api = Self {
+            environments: vec![Environment::Here(router)],
+            next: AtomicUsize::new(0),
+            database,
+        };
+        (api, lines)
     }
 
     /// The API on a new database, behind a proxy, and connected.
@@ -309,13 +355,9 @@ impl Environment {
         variables.push(("DATABASE_URL", url));
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
-                let config = ChatConfig::read(|name| {
-                    let variable = settings.iter().find(|(known, _)| *known == name);
-                    variable.map(|(_, value)| (*value).to_owned())
-                });
-                let config = config.await.unwrap();
+                let config = chat_config(settings).await;
                 let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-                Self::Here(local::server::router(database, config))
+                Self::Here(local::server::router(database, config, Monitor::to_log()))
             }
             Ok("local") => {
                 let folder = tempfile::tempdir().unwrap();
@@ -364,6 +406,13 @@ impl Environment {
             }
         }
     }
+}
+
+async fn chat_config(settings: &[(&str, &str)]) -> ChatConfig {
+    let settings: HashMap<_, _> = settings.iter().copied().collect();
+    ChatConfig::read(|name| settings.get(name).map(|value| value.to_string()))
+        .await
+        .unwrap()
 }
 
 impl Answer {

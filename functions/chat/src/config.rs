@@ -48,7 +48,8 @@ impl ChatConfig {
     }
 
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
-    /// `CONTEXT_MESSAGES`, `AUDIO_CATALOGUE` and the variable with the provider's key.
+    /// `CONTEXT_MESSAGES`, `AUDIO_CATALOGUE`, the variable with the provider's key, and where that is
+    /// not set `MODEL_KEY_SECRET_ARN`: the secret with the key is fetched here, once.
     ///
     /// Without `MODEL` the built-in model answers; a model that is configured and cannot be used is
     /// an error, never replaced.

@@ -2,6 +2,7 @@
 
 mod audio;
 mod config;
+mod metrics;
 mod model;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use serde_json::Value;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
 use shared::problem::Problem;
+use shared::record;
 use shared::request::{Caller, Request};
 use shared::route::Route;
 use shared::turns::{self, Answer, Begun, Lease, Question, Turn};
@@ -92,9 +94,12 @@ impl Chat {
                 answer,
                 seq,
             } => {
+                record::session(session_id);
+                metrics::replayed();
                 return Ok(reply(question, session_id, &answer, seq)?.replayed());
             }
         };
+        record::session(turn.session_id);
 
         let finished = match self.ask(caller, question, &turn).await {
             Ok(answer) => turns::finish(&self.database, caller, &turn, lease, &answer)
@@ -103,7 +108,10 @@ impl Chat {
             Err(problem) => Err(problem),
         };
         match finished {
-            Ok((answer, seq)) => reply(question, turn.session_id, &answer, seq),
+            Ok((answer, seq)) => {
+                metrics::stored();
+                reply(question, turn.session_id, &answer, seq)
+            }
             Err(problem) => {
                 self.abandon(caller, &turn, lease).await;
                 Err(problem.in_turn(turn.session_id, question.message_id))
@@ -124,8 +132,13 @@ impl Chat {
             self.config
                 .model
                 .answer(&self.config.system_prompt, &turn.context, &question.content);
-        match timeout_at(limit, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+        let answered = timeout_at(limit, answer).await;
+        metrics::asked(asked.elapsed());
+        match answered {
+            Ok(Ok(answer)) => {
+                metrics::answered(&answer);
+                Ok(answer)
+            }
             Ok(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
             Err(_) => Err(Problem::ModelTimeout(limit - asked)),
         }
@@ -143,19 +156,24 @@ impl Chat {
 }
 
 impl Endpoint for Chat {
+    const NAME: &str = env!("CARGO_PKG_NAME");
     const ROUTE: Route = Route::post("/chat");
 
     /// # Errors
     /// Every problem of the contract but the cursors'.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let question = question(&request)?;
-        self.turn(request.caller(), &question).await
+        let answered = self.turn(request.caller(), &question).await;
+        answered.inspect_err(metrics::failed)
     }
 }
 
 fn question(request: &Request) -> Result<Question, Problem> {
     let fields = request.fields()?;
     let session_id = fields.optional_id("session_id")?;
+    if let Some(session_id) = session_id {
+        record::session(session_id);
+    }
     Ok(Question {
         content: fields.required_text("query", MAX_QUERY_CHARACTERS)?,
         session_id: session_id.unwrap_or_else(Uuid::now_v7),

@@ -8,6 +8,7 @@ use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
 use shared::messages::{self, Message, Page};
 use shared::problem::Problem;
+use shared::record;
 use shared::request::Request;
 use shared::route::Route;
 use uuid::Uuid;
@@ -40,12 +41,14 @@ impl History {
 }
 
 impl Endpoint for History {
+    const NAME: &str = env!("CARGO_PKG_NAME");
     const ROUTE: Route = Route::get("/chat/history/{session_id}");
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::InvalidCursor`], [`Problem::SessionNotFound`].
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.path_id("session_id")?;
+        record::session(session_id);
         let page = page(&request, session_id)?;
 
         let history = messages::history(&self.database, request.caller(), session_id, page).await?;

@@ -7,6 +7,7 @@ use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
 use shared::messages::Message;
 use shared::problem::Problem;
+use shared::record;
 use shared::request::Request;
 use shared::route::Route;
 use shared::sessions;
@@ -44,12 +45,14 @@ impl LoadSession {
 }
 
 impl Endpoint for LoadSession {
+    const NAME: &str = env!("CARGO_PKG_NAME");
     const ROUTE: Route = Route::post("/chat/load-session");
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], [`Problem::MessageNotFound`].
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.required_query_id("session_id")?;
+        record::session(session_id);
         let at = request.query_id("at")?;
         let (database, caller) = (&self.database, request.caller());
 

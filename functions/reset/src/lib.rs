@@ -6,6 +6,7 @@ use serde::Serialize;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
 use shared::problem::Problem;
+use shared::record;
 use shared::request::Request;
 use shared::route::Route;
 use shared::sessions;
@@ -34,6 +35,7 @@ impl Reset {
 }
 
 impl Endpoint for Reset {
+    const NAME: &str = env!("CARGO_PKG_NAME");
     const ROUTE: Route = Route::post("/chat/reset");
 
     /// # Errors
@@ -43,6 +45,7 @@ impl Endpoint for Reset {
         let (database, caller) = (&self.database, request.caller());
 
         let new_session_id = Uuid::now_v7();
+        record::session(session_id.unwrap_or(new_session_id));
         match session_id {
             Some(session_id) => {
                 sessions::reset(database, caller, session_id, new_session_id).await?;

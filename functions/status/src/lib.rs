@@ -6,6 +6,7 @@ use serde::Serialize;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
 use shared::problem::Problem;
+use shared::record;
 use shared::request::Request;
 use shared::route::Route;
 use shared::sessions::{self, Statistics};
@@ -51,6 +52,7 @@ impl Status {
 }
 
 impl Endpoint for Status {
+    const NAME: &str = env!("CARGO_PKG_NAME");
     const ROUTE: Route = Route::get("/chat/status");
 
     /// # Errors
@@ -74,6 +76,7 @@ impl Endpoint for Status {
             });
         };
 
+        record::session(session_id);
         let statistics = sessions::statistics(database, caller, session_id).await?;
         Reply::json(&SessionAnswer {
             success: true,

@@ -30,6 +30,8 @@ pub use error::{DatabaseError, DatabaseFailure};
 pub use limits::Limits;
 pub use tls::SslMode;
 
+use crate::record;
+
 /// How long the server may take for a sign of life.
 const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -97,6 +99,7 @@ impl Database {
         match self.attempt(deadline, statement, parameters).await {
             Err(error) if error.may_repeat() => {
                 tracing::warn!(cause = %error, "repeating a statement");
+                record::repeat();
                 self.attempt(deadline, statement, parameters).await
             }
             outcome => outcome,
@@ -114,6 +117,7 @@ impl Database {
         let mut slot = waited.map_err(|_| DatabaseError::statement_waited_too_long())?;
         let connection = self.connection(&mut slot, arrived, deadline).await?;
 
+        record::round_trip();
         let limit = deadline.min(Instant::now() + self.config.limits().statement);
         let answer = timeout_at(
             limit,
@@ -165,6 +169,9 @@ impl Database {
         let limit = deadline.min(Instant::now() + self.config.limits().connect);
         let connected = timeout_at(limit, self.open(limit)).await;
         let connected = connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()));
+        if connected.is_ok() {
+            record::connect();
+        }
         slot.failure = connected
             .as_ref()
             .err()
@@ -198,6 +205,7 @@ impl Database {
         if quiet.is_none_or(|quiet| quiet < self.config.limits().idle_check) {
             return true;
         }
+        record::round_trip();
         let sign_of_life = connection.client().check_connection();
         matches!(timeout(SIGN_OF_LIFE_LIMIT, sign_of_life).await, Ok(Ok(())))
     }

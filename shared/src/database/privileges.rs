@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 use super::Parameter;
 use super::connection::Connection;
 use super::error::DatabaseError;
+use crate::record;
 
 /// The tables and the rights on them that the functions use, and no others.
 const REQUIRED: &[(&str, &str)] = &[
@@ -69,6 +70,7 @@ pub(super) async fn explain(
     if !error.may_lack_rights() {
         return error;
     }
+    record::round_trip();
     match timeout_at(limit, missing(connection)).await {
         Ok(Ok(missing)) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
         Ok(_) => error,

@@ -49,10 +49,11 @@ struct Progress {
 
 impl Remote {
     /// Finds the provider of a model: by its prefix (`ollama::llama3`), else by its name, else what
-    /// speaks OpenAI's protocol at `base_url`. `variable` knows the provider's key. Asks nobody yet.
+    /// speaks OpenAI's protocol at `base_url`. `variable` knows the provider's key, or
+    /// the secret it is in, which is fetched now. The provider is not asked yet.
     ///
     /// # Errors
-    /// [`ChatConfigError`] when the provider's key or region is missing.
+    /// [`ChatConfigError`] when the provider's key or region is missing, or the secret cannot be had.
     pub async fn new(
         name: &str,
         base_url: Option<String>,
@@ -74,7 +75,7 @@ impl Remote {
             .map_err(|error| {
                 ChatConfigError(format!("MODEL {name} cannot be used: {}", describe(&error)))
             })?;
-        target.auth = usable_key(name, target.auth, base_url.is_some(), variable)?;
+        target.auth = usable_key(name, target.auth, base_url.is_some(), variable).await?;
         if let Some(base_url) = base_url {
             target.endpoint = Endpoint::from_owned(format!("{}/", base_url.trim_end_matches('/')));
         }

@@ -3,6 +3,7 @@
 use genai::ModelIden;
 use genai::adapter::AdapterKind;
 use genai::resolver::AuthData;
+use shared::aws;
 
 use crate::config::ChatConfigError;
 
@@ -14,6 +15,9 @@ const OLLAMA_PREFIX: &str = "ollama::";
 
 /// What a server of one's own is sent as key when there is none; such servers ignore it.
 const NO_KEY: &str = "none";
+
+/// The variable with the ARN of a secret whose text is the provider's key.
+const KEY_SECRET_ARN: &str = "MODEL_KEY_SECRET_ARN";
 
 /// Finds the provider of a model.
 pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError> {
@@ -37,8 +41,9 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigE
     }
 }
 
-/// Takes care that a missing key is seen at the start and not by the first caller.
-pub fn usable_key(
+/// Takes care that a missing key is seen at the start and not by the first caller: the key is in the
+/// provider's variable, else in a secret.
+pub async fn usable_key(
     name: &str,
     auth: AuthData,
     has_base_url: bool,
@@ -47,13 +52,35 @@ pub fn usable_key(
     let AuthData::FromEnv(key_variable) = &auth else {
         return Ok(auth);
     };
-    match variable(key_variable) {
-        Some(key) => Ok(AuthData::from_single(key)),
+    if let Some(key) = variable(key_variable) {
+        return Ok(AuthData::from_single(key));
+    }
+    match variable(KEY_SECRET_ARN) {
+        Some(arn) => Ok(AuthData::from_single(key_of_secret(&arn).await?)),
         None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
         None => Err(ChatConfigError(format!(
-            "MODEL {name} needs a key; set {key_variable}"
+            "MODEL {name} needs a key; set {key_variable} or {KEY_SECRET_ARN}"
         ))),
     }
+}
+
+/// Fetches the key. Says nothing of what the secret holds.
+async fn key_of_secret(arn: &str) -> Result<String, ChatConfigError> {
+    let refuse = |why: &str| Err(ChatConfigError(format!("{KEY_SECRET_ARN}: {why}")));
+    // Boxed, because AWS's futures are too deep for the compiler at whoever waits for them.
+    let text = match Box::pin(aws::secret(arn)).await {
+        Ok(text) => text,
+        Err(why) => return refuse(&why),
+    };
+    let key = text.trim();
+    if key.is_empty() {
+        return refuse("the secret is empty");
+    }
+    // What the console makes of a secret unless it is told to store plain text.
+    if key.starts_with('{') {
+        return refuse("the secret holds JSON; store the key alone, as plain text");
+    }
+    Ok(key.to_owned())
 }
 
 /// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
