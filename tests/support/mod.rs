@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod local_run;
+pub mod log;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
