@@ -1,8 +1,7 @@
 //! The database in trouble: each endpoint answers the documented problem, in time, and nothing is
 //! lost or doubled.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::TestApi;
 use crate::support::api::ENDPOINTS;
+use crate::support::log::Log;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 use crate::support::proxy::Fault;
@@ -408,27 +408,10 @@ async fn a_session_that_somebody_locks_does_not_hang_a_request() {
     );
 }
 
-/// Everything that was logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn content_keys_and_connection_strings_never_reach_the_log() {
-    let log = Log::default();
-    let writer = log.clone();
     let everything = "trace,tokio_postgres=trace,genai=trace,hyper=trace";
-    let subscriber = shared::logging::json_subscriber(everything, move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::capture(everything);
 
     let failure = json!({ "error": { "message": "canary-answer", "code": "rate_limit" } });
     let model = ModelServer::start([
@@ -464,7 +447,7 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
     tracing::trace!(target: "lambda_runtime::layers", body = "canary-event", "raw JSON event");
     tracing::debug!(target: "chat", "our own words");
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     for expected in [
         "429",
         "rate_limit",

@@ -1,7 +1,6 @@
 //! What an operator sees: the line of each request, and the metrics that are read from it.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::Method;
@@ -10,6 +9,7 @@ use uuid::Uuid;
 
 use crate::support::TestApi;
 use crate::support::api::{Answer, Lines};
+use crate::support::log::Log;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 use crate::support::proxy::Proxy;
@@ -352,26 +352,9 @@ async fn round_trips_of_requests_at_once_are_told_apart() {
     assert_eq!(proxy.take_round_trips(), sum, "on the wire");
 }
 
-/// What was logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn elsewhere_the_line_has_the_same_fields_and_no_metrics() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = shared::logging::json_subscriber("info", move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let (log, _guard) = Log::capture("info");
     let api = TestApi::start().await;
     let session_id = Uuid::now_v7();
     let answer = api
@@ -379,7 +362,7 @@ async fn elsewhere_the_line_has_the_same_fields_and_no_metrics() {
         .await;
     let refused = api.reset(Uuid::now_v7()).await;
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     let lines: Vec<Value> = logged
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

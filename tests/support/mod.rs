@@ -7,6 +7,7 @@ pub mod emulator;
 pub mod iam_gate;
 pub mod lambda;
 pub mod local_run;
+pub mod log;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
