@@ -152,14 +152,13 @@ async fn what_is_said_comes_back_to_the_letter() {
 #[tokio::test]
 async fn a_body_that_is_no_json_object_is_refused() {
     let api = TestApi::start().await;
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 7] = [
         (b"", "no body"),
         (b"{\"query\": \"Hel", "truncated"),
         (b"[{\"query\": \"Hi\"}]", "an array"),
         (b"\"Hi\"", "a string"),
         (b"null", "null"),
         (b"{\"query\": \"\\ud83d\"}", "a lone surrogate"),
-        (b"{\"query\": \"\xff\xfe\"}", "not UTF-8"),
         (b"query=Hi", "a form"),
     ];
     for (body, reason) in cases {

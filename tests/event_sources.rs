@@ -22,11 +22,14 @@ struct Functions {
     load_session: LoadSession,
     status: Status,
     reset: Reset,
+    /// The name of their database.
+    database: String,
 }
 
 impl Functions {
     async fn start() -> Self {
-        let url = postgres::app_url(&postgres::migrated_database().await);
+        let name = postgres::migrated_database().await;
+        let url = postgres::app_url(&name);
         let database = Arc::new(Database::new(DatabaseConfig::parse(&url).unwrap()));
         let config = ChatConfig::read(|_| None).await.unwrap();
         Self {
@@ -35,6 +38,7 @@ impl Functions {
             load_session: LoadSession::new(Arc::clone(&database)),
             status: Status::new(Arc::clone(&database)),
             reset: Reset::new(database),
+            database: name,
         }
     }
 }
@@ -168,6 +172,61 @@ async fn a_rest_api_a_stage_and_a_base64_body_make_no_difference() {
     event["isBase64Encoded"] = json!(true);
     let (status, turn) = invoke(&functions.chat, &event).await;
     assert_eq!((status, &turn["query"]), (200, &json!("Hi")));
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_utf8_is_refused() {
+    let functions = Functions::start().await;
+    let mut event = http_api("POST", "/chat", "", None, None);
+    // `{"query": "` and two bytes that no character begins with.
+    event["body"] = json!("eyJxdWVyeSI6ICL//iJ9");
+    event["isBase64Encoded"] = json!(true);
+    let (status, problem) = invoke(&functions.chat, &event).await;
+    assert_eq!((status, &problem["code"]), (400, &json!("invalid_json")));
+}
+
+/// An event of the folder `events`, which shows what AWS sends.
+fn sample(name: &str) -> Value {
+    let path = format!("{}/events/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn events_as_aws_documents_them_are_understood_and_tell_their_caller() {
+    let functions = Functions::start().await;
+    let chats = [
+        ("http-api-chat.json", Some("alice")),
+        ("rest-api-cognito.json", Some("alice")),
+        ("http-api-base64.json", None),
+        ("function-url.json", None),
+        (
+            "function-url-iam.json",
+            Some("arn:aws:sts::123456789012:assumed-role/caller/alice"),
+        ),
+    ];
+    for (name, owner) in chats {
+        let (status, turn) = invoke(&functions.chat, &sample(name)).await;
+        assert_eq!(status, 200, "{name}: {turn}");
+        let session_id: Uuid = turn["session_id"].as_str().unwrap().parse().unwrap();
+        let connection = postgres::connect(&postgres::server().url(&functions.database)).await;
+        let row = connection
+            .client()
+            .query_typed_one(
+                "select owner from chat_sessions where session_id = $1",
+                &[(&session_id, tokio_postgres::types::Type::UUID)],
+            )
+            .await
+            .unwrap();
+        assert_eq!(row.get::<_, Option<&str>>(0), owner, "{name}");
+    }
+
+    let (status, page) = invoke(&functions.history, &sample("http-api-history.json")).await;
+    assert_eq!((status, &page["success"]), (200, &json!(true)), "{page}");
+    for name in ["http-api-stage.json", "rest-api-lambda-authorizer.json"] {
+        let (status, statistics) = invoke(&functions.status, &sample(name)).await;
+        assert_eq!(status, 200, "{name}: {statistics}");
+        assert_eq!(statistics["status"], "active", "{name}");
+    }
 }
 
 #[tokio::test]

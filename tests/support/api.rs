@@ -22,6 +22,9 @@ use super::local_run::LocalRun;
 use super::postgres;
 use super::proxy::Proxy;
 
+/// The instances of each function in the emulator: a turn that waits for its model keeps one busy.
+const INSTANCES: usize = 4;
+
 /// Each way to ask the database something.
 pub const ENDPOINTS: [&str; 6] = [
     "history",
@@ -365,7 +368,7 @@ impl Environment {
                 Self::there(local.address.clone(), (local, folder))
             }
             Ok("emulator") => {
-                let emulator = Emulator::start(&variables, 1);
+                let emulator = Emulator::start(&variables, INSTANCES);
                 let address = format!("http://127.0.0.1:{}", emulator.port);
                 Self::there(address, emulator)
             }
