@@ -49,6 +49,19 @@ impl Outcome {
     }
 }
 
+/// A kind of server in the matrix.
+struct Column<'a> {
+    name: &'static str,
+    tls: Option<&'a Signed>,
+    /// Who is let in.
+    rules: &'a str,
+    /// The outcomes in the order of the modes, with the authority in `sslrootcert` and without.
+    with_roots: &'static str,
+    without_roots: &'static str,
+    /// Why `verify-full` with the authority is refused.
+    because: &'static str,
+}
+
 async fn ours(string: &str) -> Outcome {
     let config = match DatabaseConfig::parse(string) {
         Ok(config) => config,
@@ -103,6 +116,17 @@ impl Files {
     }
 }
 
+/// A server with a certificate for a name, and the file with its authority.
+async fn server_for(name: &str) -> (TlsServer, Files, String) {
+    let authority = Authority::new("known");
+    let files = Files::new();
+    let roots = files.write("roots.pem", &authority.certificate);
+    let server = TlsServer::start().await;
+    let signed = authority.sign(name);
+    server.configure(Some(&signed), "", EVERYBODY).await;
+    (server, files, roots)
+}
+
 #[tokio::test]
 async fn every_mode_on_every_server_does_as_libpq_does() {
     let (known, unknown) = (Authority::new("known"), Authority::new("unknown"));
@@ -115,70 +139,72 @@ async fn every_mode_on_every_server_does_as_libpq_does() {
     let only_plain = EVERYBODY.replace("host ", "hostnossl ");
     let only_tls = EVERYBODY.replace("host ", "hostssl ");
 
-    // For each server the outcomes in the order of the modes, with the authority in `sslrootcert` and
-    // without, and why `verify-full` with the authority is refused.
-    let columns: [(&str, Option<&Signed>, &str, &str, &str, &str); 7] = [
-        (
-            "no TLS",
-            None,
-            EVERYBODY,
-            "PPP---",
-            "PPP---",
-            "server does not support TLS",
-        ),
-        (
-            "the right name",
-            Some(&right),
-            EVERYBODY,
-            "PPTTTT",
-            "PPTT--",
-            "",
-        ),
-        (
-            "another name",
-            Some(&wrong_name),
-            EVERYBODY,
-            "PPTTT-",
-            "PPTT--",
-            "ostname mismatch",
-        ),
-        (
-            "expired",
-            Some(&expired),
-            EVERYBODY,
-            "PPP---",
-            "PPTT--",
-            "certificate has expired",
-        ),
-        (
-            "unknown authority",
-            Some(&stranger),
-            EVERYBODY,
-            "PPP---",
-            "PPTT--",
-            "unable to get local issuer",
-        ),
-        (
-            "TLS refused",
-            Some(&right),
-            &only_plain,
-            "PPP---",
-            "PPP---",
-            "no pg_hba.conf entry",
-        ),
-        (
-            "TLS demanded",
-            Some(&right),
-            &only_tls,
-            "-TTTTT",
-            "-TTT--",
-            "",
-        ),
+    let columns = [
+        Column {
+            name: "no TLS",
+            tls: None,
+            rules: EVERYBODY,
+            with_roots: "PPP---",
+            without_roots: "PPP---",
+            because: "server does not support TLS",
+        },
+        Column {
+            name: "the right name",
+            tls: Some(&right),
+            rules: EVERYBODY,
+            with_roots: "PPTTTT",
+            without_roots: "PPTT--",
+            because: "",
+        },
+        Column {
+            name: "another name",
+            tls: Some(&wrong_name),
+            rules: EVERYBODY,
+            with_roots: "PPTTT-",
+            without_roots: "PPTT--",
+            because: "ostname mismatch",
+        },
+        Column {
+            name: "expired",
+            tls: Some(&expired),
+            rules: EVERYBODY,
+            with_roots: "PPP---",
+            without_roots: "PPTT--",
+            because: "certificate has expired",
+        },
+        Column {
+            name: "unknown authority",
+            tls: Some(&stranger),
+            rules: EVERYBODY,
+            with_roots: "PPP---",
+            without_roots: "PPTT--",
+            because: "unable to get local issuer",
+        },
+        Column {
+            name: "TLS refused",
+            tls: Some(&right),
+            rules: &only_plain,
+            with_roots: "PPP---",
+            without_roots: "PPP---",
+            because: "no pg_hba.conf entry",
+        },
+        Column {
+            name: "TLS demanded",
+            tls: Some(&right),
+            rules: &only_tls,
+            with_roots: "-TTTTT",
+            without_roots: "-TTT--",
+            because: "",
+        },
     ];
     let server = TlsServer::start().await;
-    for (name, tls, rules, with_roots, without_roots, because) in columns {
-        server.configure(tls, "", rules).await;
-        for (roots, expected) in [(Some(&roots), with_roots), (None, without_roots)] {
+    for column in columns {
+        let Column { name, tls, .. } = column;
+        server.configure(tls, "", column.rules).await;
+        for (roots, expected) in [
+            (Some(&roots), column.with_roots),
+            (None, column.without_roots),
+        ] {
             let mut found = String::new();
             for mode in MODES {
                 let mut string = format!("{} sslmode={mode}", server.parameters());
@@ -194,7 +220,7 @@ async fn every_mode_on_every_server_does_as_libpq_does() {
                 );
                 if mode == "verify-full" && roots.is_some() {
                     let shown = outcome.because();
-                    assert!(shown.contains(because), "{name}: {shown}");
+                    assert!(shown.contains(column.because), "{name}: {shown}");
                 }
                 assert!(!outcome.because().contains("welcome"), "{outcome:?}");
                 found.push(outcome.letter());
@@ -253,13 +279,7 @@ async fn a_server_that_demands_a_certificate_gets_one() {
 
 #[tokio::test]
 async fn the_password_can_be_bound_to_the_channel() {
-    let authority = Authority::new("known");
-    let files = Files::new();
-    let roots = files.write("roots.pem", &authority.certificate);
-    let server = TlsServer::start().await;
-    server
-        .configure(Some(&authority.sign("localhost")), "", EVERYBODY)
-        .await;
+    let (server, files, roots) = server_for("localhost").await;
 
     let string = format!("{} channel_binding=require", server.parameters());
     for (mode, expected) in [("verify-full", 'T'), ("disable", '-')] {
@@ -272,13 +292,7 @@ async fn the_password_can_be_bound_to_the_channel() {
 
 #[tokio::test]
 async fn tls_without_asking_first_works_from_version_17() {
-    let authority = Authority::new("known");
-    let files = Files::new();
-    let roots = files.write("roots.pem", &authority.certificate);
-    let server = TlsServer::start().await;
-    server
-        .configure(Some(&authority.sign("localhost")), "", EVERYBODY)
-        .await;
+    let (server, _files, roots) = server_for("localhost").await;
 
     let outcome = ours(&format!(
         "{} sslmode=verify-full sslrootcert={roots} sslnegotiation=direct",
@@ -292,13 +306,7 @@ async fn tls_without_asking_first_works_from_version_17() {
 
 #[tokio::test]
 async fn a_host_elsewhere_is_verified_unless_the_string_says_otherwise() {
-    let authority = Authority::new("known");
-    let server = TlsServer::start().await;
-    server
-        .configure(Some(&authority.sign("db.example.com")), "", EVERYBODY)
-        .await;
-    let files = Files::new();
-    let roots = files.write("roots.pem", &authority.certificate);
+    let (server, _files, roots) = server_for("db.example.com").await;
 
     // The name is elsewhere, the address here; nobody needs to know the name for that.
     let elsewhere = server

@@ -9,6 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_native_tls::TlsAcceptor;
 
 use super::certificates::Signed;
+use super::proxy::read_body;
 
 /// A door; it ends with the test's runtime.
 pub struct IamGate {
@@ -54,12 +55,12 @@ async fn admit(
     client.read_exact(&mut [0; 8]).await.ok()?;
     client.write_all(b"S").await.ok()?;
     let mut client = acceptor.accept(client).await.ok()?;
-    let startup = read(&mut client, Vec::new()).await?;
+    let startup = read_body(&mut client, Vec::new()).await?;
 
     // AuthenticationCleartextPassword; then PasswordMessage, with a zero at its end.
     client.write_all(b"R\0\0\0\x08\0\0\0\x03").await.ok()?;
     let kind = client.read_u8().await.ok()?;
-    let message = read(&mut client, vec![kind]).await?;
+    let message = read_body(&mut client, vec![kind]).await?;
     let password = String::from_utf8_lossy(&message[5..message.len() - 1]).into_owned();
     passwords.lock().unwrap().push(password);
 
@@ -67,14 +68,4 @@ async fn admit(
     server.write_all(&startup).await.ok()?;
     copy_bidirectional(&mut client, &mut server).await.ok()?;
     Some(())
-}
-
-/// Reads a message's length, which counts itself, and the rest.
-async fn read(from: &mut (impl AsyncReadExt + Unpin), mut message: Vec<u8>) -> Option<Vec<u8>> {
-    let length = from.read_u32().await.ok()?;
-    let start = message.len();
-    message.extend_from_slice(&length.to_be_bytes());
-    message.resize(start + usize::try_from(length).ok()?, 0);
-    from.read_exact(&mut message[start + 4..]).await.ok()?;
-    Some(message)
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -271,7 +271,10 @@ async fn read(from: &mut OwnedReadHalf) -> Option<Vec<u8>> {
 }
 
 /// Reads a message's length, which counts itself, and the rest.
-async fn read_body(from: &mut OwnedReadHalf, mut message: Vec<u8>) -> Option<Vec<u8>> {
+pub async fn read_body(
+    from: &mut (impl AsyncRead + Unpin),
+    mut message: Vec<u8>,
+) -> Option<Vec<u8>> {
     let length = from.read_u32().await.ok()?;
     let start = message.len();
     message.extend_from_slice(&length.to_be_bytes());
