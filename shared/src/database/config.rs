@@ -14,6 +14,9 @@ use crate::{aws, settings};
 /// How we prove who we are: `password` or `iam`.
 const DATABASE_AUTH: &str = "DATABASE_AUTH";
 
+/// Where Lambda puts the credentials of a function.
+const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
+
 /// How long a secret that was fetched in vain is not fetched again: a wrong password would cost a
 /// call for each request.
 const SECRET_PAUSE: Duration = Duration::from_secs(30);
@@ -40,6 +43,9 @@ pub struct DatabaseConfig {
     fallback: Parameters,
     secret: Option<Secret>,
     auth: Auth,
+    /// Whether AWS is asked for something by TLS: a secret, or credentials that are not at hand as they
+    /// are on Lambda.
+    asks_aws: bool,
     limits: Limits,
     /// The target of the secret as it was fetched last; without a secret, from the start.
     target: Arc<Mutex<Option<Arc<Target>>>>,
@@ -108,6 +114,7 @@ impl DatabaseConfig {
         settled.fill_from(&fallback);
         let limits = Limits::read(&settled, &variable)?;
         let config = Self {
+            asks_aws: secret.is_some() || (auth == Auth::Iam && text(AWS_ACCESS_KEY_ID).is_none()),
             given,
             fallback,
             secret,
@@ -155,8 +162,7 @@ impl DatabaseConfig {
     /// Whether connecting loads the system's certificates: to verify the server, or to ask AWS.
     #[must_use]
     pub fn uses_system_roots(&self) -> bool {
-        self.secret.is_some()
-            || self.auth == Auth::Iam
+        self.asks_aws
             || self
                 .known_target()
                 .is_none_or(|target| target.uses_system_roots())
@@ -453,6 +459,38 @@ mod tests {
             ])
             .is_err()
         );
+    }
+
+    #[test]
+    fn the_systems_certificates_are_read_only_where_they_are_needed() {
+        let rds = "postgresql://u@db.abc.eu-west-1.rds.amazonaws.com/d";
+        let cases: &[(&[(&str, &str)], bool)] = &[
+            (&[(DATABASE_URL, rds)], false),
+            (&[(DATABASE_URL, "postgresql://u@localhost/d")], false),
+            (
+                &[(DATABASE_URL, "postgresql://u@h/d?sslmode=require")],
+                false,
+            ),
+            (
+                &[(DATABASE_URL, "postgresql://u@h/d?sslrootcert=/ca.pem")],
+                false,
+            ),
+            (&[(DATABASE_URL, "postgresql://u@h/d")], true),
+            (&[(DATABASE_URL, rds), (DATABASE_SECRET_ARN, "arn")], true),
+            (&[(DATABASE_URL, rds), (DATABASE_AUTH, "iam")], true),
+            (
+                &[
+                    (DATABASE_URL, rds),
+                    (DATABASE_AUTH, "iam"),
+                    (AWS_ACCESS_KEY_ID, "AKID"),
+                ],
+                false,
+            ),
+        ];
+        for (variables, expected) in cases {
+            let config = read(variables).unwrap();
+            assert_eq!(config.uses_system_roots(), *expected, "{variables:?}");
+        }
     }
 
     #[test]
