@@ -9,6 +9,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use tokio::sync::OnceCell;
 
+use crate::causes::with_causes;
+
 /// How long one call may take, its repetitions included.
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 
@@ -42,17 +44,14 @@ pub async fn secret(arn: &str) -> Result<String, String> {
     let client = aws_sdk_secretsmanager::Client::from_conf(settings.build());
     let answer = client.get_secret_value().secret_id(arn).send().await;
     let answer = answer.map_err(|error| {
-        use aws_sdk_secretsmanager::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+        use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
         match &error {
-            SdkError::ServiceError(refused) => format!(
+            SdkError::ServiceError(refused) if refused.err().code().is_some() => format!(
                 "Secrets Manager says {}: {}",
-                refused.err().code().unwrap_or("no code"),
+                refused.err().code().unwrap_or_default(),
                 refused.err().message().unwrap_or("nothing more")
             ),
-            _ => format!(
-                "Secrets Manager cannot be asked: {}",
-                DisplayErrorContext(&error)
-            ),
+            _ => format!("Secrets Manager cannot be asked: {}", with_causes(&error)),
         }
     })?;
     match answer.secret_string() {
@@ -76,5 +75,5 @@ pub async fn credentials() -> Result<Credentials, String> {
     provider
         .provide_credentials()
         .await
-        .map_err(|error| format!("there are no credentials for AWS: {error}"))
+        .map_err(|error| format!("there are no credentials for AWS: {}", with_causes(&error)))
 }

@@ -28,8 +28,11 @@ const MAX_REASON_CHARACTERS: usize = 1000;
 /// How long to wait for a database that the same deployment has only just created or woken.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long sending the answer may take.
-const NOTIFICATION_LIMIT: Duration = Duration::from_secs(10);
+/// How long sending the answer may take, each time.
+const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often it is tried.
+const NOTIFICATION_ATTEMPTS: usize = 3;
 
 /// What is kept back of the invocation's time to send the answer.
 const NOTIFICATION_RESERVE: Duration = Duration::from_secs(12);
@@ -142,6 +145,18 @@ async fn notify(
     }
 
     let body = serde_json::to_string(&response).map_err(MigrateError::Report)?;
+    // CloudFormation takes a missing answer for a failure, after waiting for it, so it is worth trying.
+    let mut sent = send(url, &body).await;
+    for _ in 1..NOTIFICATION_ATTEMPTS {
+        if sent.is_ok() {
+            break;
+        }
+        sent = send(url, &body).await;
+    }
+    sent
+}
+
+async fn send(url: &str, body: &str) -> Result<(), MigrateError> {
     // The URL is signed: an error must not carry it to the log.
     let failed =
         |error: reqwest::Error| MigrateError::Notification(error.without_url().to_string());
@@ -152,7 +167,7 @@ async fn notify(
         .put(url)
         // The signature covers an empty content type.
         .header("content-type", "")
-        .body(body)
+        .body(body.to_owned())
         .send()
         .await
         .and_then(reqwest::Response::error_for_status)

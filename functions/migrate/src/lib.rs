@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use shared::database::DatabaseConfigError;
+use tokio::time::timeout;
 
 pub use config::{MigrateConfig, RoleLogin};
 pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
@@ -29,8 +30,13 @@ pub async fn handle(
     if event.get("RequestType").is_some() {
         return custom_resource::handle(config, event, limit).await;
     }
-    let config = config?;
-    let action = match &event {
+    let work = by_hand(config?, &event);
+    let report = timeout(limit, work).await;
+    report.unwrap_or(Err(MigrateError::TookTooLong(limit)))
+}
+
+async fn by_hand(config: &MigrateConfig, event: &Value) -> Result<Value, MigrateError> {
+    let action = match event {
         Value::Null => None,
         Value::Object(members) => members.get("action"),
         _ => return Err(MigrateError::UnknownAction),

@@ -262,14 +262,18 @@ async fn run(connection: &Connection, statements: &str) -> Result<(), DatabaseEr
 
 /// Refuses a pooler in transaction mode: the lock would stay with whichever of the server's processes
 /// happened to take it. Such a pooler gives a process that one connection has done with to the next,
-/// so two connections that are open at once are served by the same.
+/// so ours has to change when another one takes it. A pooler with many idle processes may go unnoticed.
 async fn refuse_pooler(
     connection: &Connection,
     config: &DatabaseConfig,
 ) -> Result<(), MigrateError> {
     let first = backend(connection).await?;
-    let second = backend(&connect(config, Duration::ZERO).await?).await?;
-    if first == second {
+    let other = connect(config, Duration::ZERO).await?;
+    // Within a transaction the other one keeps its process, and cannot be given ours or give its own.
+    run(&other, "begin").await?;
+    let second = backend(&other).await?;
+    let again = backend(connection).await?;
+    if first == second || first != again {
         return Err(MigrateError::Pooled);
     }
     Ok(())

@@ -19,7 +19,7 @@ const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 
 /// How long a secret that was fetched in vain is not fetched again: a wrong password would cost a
 /// call for each request.
-const SECRET_PAUSE: Duration = Duration::from_secs(30);
+const SECRET_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why a connection string cannot be used. Names the parameter, never a value.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -196,10 +196,11 @@ impl DatabaseConfig {
         if locked(&secret.unchanged).is_some_and(|at| at.elapsed() < SECRET_PAUSE) {
             return Ok(None);
         }
-        let target = self.fetch(secret).await?;
-        let changed = !target.has_credentials_of(refused);
+        let fetched = self.fetch(secret).await;
+        let is_new = |target: &Arc<Target>| !target.has_credentials_of(refused);
+        let changed = fetched.as_ref().is_ok_and(is_new);
         *locked(&secret.unchanged) = (!changed).then(Instant::now);
-        Ok(changed.then_some(target))
+        Ok(changed.then_some(fetched?))
     }
 
     async fn fetch(&self, secret: &Secret) -> Result<Arc<Target>, DatabaseError> {
@@ -366,6 +367,12 @@ mod tests {
             ("postgresql://u:p@secret@h/d", "%40"),
             ("postgresql://u:secret%zz@h/d", "the password has a %"),
             ("postgresql://u:sec/ret@h/d", "port"),
+            ("postgresql://u:pa/secret?secret=x@h", "port"),
+            ("postgresql://u:p@h/d?application_name=%zz", "value has a %"),
+            ("host=h password=p secret=x", "white space"),
+            ("host=h sslcrl=/crl.pem", "sslcrl"),
+            ("hostaddr=10.0.0.1 password=secret", "host as well"),
+            ("host=/run/postgresql,db.example.com user=u", "sockets"),
             (
                 "postgresql://u:secret@a,b:1,c/d?hostaddr=10.0.0.1",
                 "hostaddr",
@@ -433,7 +440,8 @@ mod tests {
     fn iam_is_refused_where_the_token_would_not_be_safe() {
         let cases = [
             ("postgresql://u@h/d", None),
-            ("postgresql://u@h/d?sslmode=require", None),
+            ("postgresql://u@h/d?sslmode=require", Some("sslmode")),
+            ("postgresql://u@h/d?sslmode=verify-ca", None),
             ("postgresql://u@h/d?sslmode=prefer", Some("sslmode")),
             ("postgresql://u@localhost/d", Some("sslmode")),
             ("postgresql://u@h,i/d", Some("one host")),

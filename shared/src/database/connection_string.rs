@@ -69,7 +69,7 @@ fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
         let Some((name, value)) = pair.split_once('=') else {
             return error("a parameter has no =");
         };
-        let (name, value) = (decode(name, "parameter")?, decode(value, name)?);
+        let (name, value) = (decode(name, "parameter")?, decode(value, "value")?);
         match (name.as_str(), value.as_str()) {
             // As JDBC writes it; libpq takes it, too.
             ("ssl", "true") => parameters.set("sslmode", "require")?,
@@ -88,7 +88,12 @@ fn split_port(host: &str) -> Result<(&str, &str), DatabaseConfigError> {
             _ => error("the host has a [ without its ]"),
         };
     }
-    Ok(host.split_once(':').unwrap_or((host, "")))
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    // Before anything behind it is named: it may be half a password with a slash in it.
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return error("the port must be a number; is a / of the password not written as %2F?");
+    }
+    Ok((name, port))
 }
 
 fn decode(text: &str, what: &str) -> Result<String, DatabaseConfigError> {
@@ -124,6 +129,11 @@ fn parse_pairs(text: &str) -> Result<Parameters, DatabaseConfigError> {
             return error(NEITHER_FORM);
         }
         skip_white_space(&mut characters);
+        if !Parameters::knows(&name) {
+            return error(
+                "has a parameter that does not exist; a value with white space needs quotes",
+            );
+        }
         parameters.set(&name, &value(&mut characters)?)?;
     }
 }

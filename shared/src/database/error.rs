@@ -228,16 +228,14 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
             _ => Refusal::Final,
         };
     }
+    let io = io_error(error.source());
     // The kind of the error is not to be had otherwise.
-    if error
+    let is_handshake = error
         .to_string()
-        .starts_with("error performing TLS handshake")
-    {
+        .starts_with("error performing TLS handshake");
+    if io.is_none() && is_handshake {
         return Refusal::Transport;
     }
-    let io = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
     let passing = match io.map(io::Error::kind) {
         None => error.is_closed(),
         Some(
@@ -245,7 +243,12 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::UnexpectedEof,
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::TimedOut
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            // A server that takes no writes where `target_session_attrs` wants one that does.
+            | io::ErrorKind::PermissionDenied,
         ) => true,
         // Half a message, as the protocol's reader calls it; a name that is not found is the same
         // kind, but passes no faster.
@@ -257,6 +260,17 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
     } else {
         Refusal::Final
     }
+}
+
+/// The failure of the network or the system behind an error, if that is what it is.
+fn io_error<'a>(mut cause: Option<&'a (dyn Error + 'static)>) -> Option<&'a io::Error> {
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref() {
+            return Some(io);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What to do about an SQLSTATE (PostgreSQL documentation, appendix A).

@@ -13,7 +13,7 @@ const REPETITION: Duration = Duration::from_secs(2);
 /// The limits of a connection, each with its variable.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// `connect_timeout`, else `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the name look-up
+    /// `connect_timeout` (of `DATABASE_URL` or `PGCONNECT_TIMEOUT`, not of a secret), else `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the name look-up
     /// to the end of the authentication, a secret to be fetched included.
     pub connect: Duration,
     /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. Then its connection is given

@@ -20,7 +20,7 @@ mod tls;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
@@ -31,6 +31,9 @@ pub use limits::Limits;
 pub use tls::SslMode;
 
 use crate::record;
+
+/// How long connecting ahead may take. Lambda's init phase ends after 10 s, and begins anew then.
+const WARM_LIMIT: Duration = Duration::from_secs(8);
 
 /// How long the server may take for a sign of life.
 const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(1);
@@ -77,7 +80,7 @@ impl Database {
     /// Connects ahead of the first statement, where the processor is fast and nobody waits. A
     /// failure is logged and otherwise left to the first request, which tries again.
     pub async fn warm(&self) {
-        let deadline = Instant::now() + self.config.limits().connect;
+        let deadline = Instant::now() + self.config.limits().connect.min(WARM_LIMIT);
         let mut slot = self.slot.lock().await;
         match self.connection(&mut slot, Instant::now(), deadline).await {
             Ok(connection) => slot.connection = Some(connection),
@@ -156,7 +159,7 @@ impl Database {
         let quiet_since = slot.last_use.replace(SystemTime::now());
         if let Some(connection) = slot.connection.take()
             && !connection.client().is_closed()
-            && self.still_answers(&connection, quiet_since).await
+            && self.still_answers(&connection, quiet_since, deadline).await
         {
             return Ok(connection);
         }
@@ -200,6 +203,7 @@ impl Database {
         &self,
         connection: &Connection,
         quiet_since: Option<SystemTime>,
+        deadline: Instant,
     ) -> bool {
         let quiet = quiet_since.and_then(|since| since.elapsed().ok());
         if quiet.is_none_or(|quiet| quiet < self.config.limits().idle_check) {
@@ -207,7 +211,8 @@ impl Database {
         }
         record::round_trip();
         let sign_of_life = connection.client().check_connection();
-        matches!(timeout(SIGN_OF_LIFE_LIMIT, sign_of_life).await, Ok(Ok(())))
+        let limit = deadline.min(Instant::now() + SIGN_OF_LIFE_LIMIT);
+        matches!(timeout_at(limit, sign_of_life).await, Ok(Ok(())))
     }
 
     /// Closes the connection after what is under way, and tells the server. The next statement makes a

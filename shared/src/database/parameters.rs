@@ -55,6 +55,24 @@ const IGNORED: &[&str] = &[
     "uselibpqcompat",
 ];
 
+/// Parameters of libpq that are not supported here; an error may name them.
+const UNSUPPORTED: &[&str] = &[
+    "gssdelegation",
+    "gsslib",
+    "krbsrvname",
+    "max_protocol_version",
+    "min_protocol_version",
+    "passfile",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "sslcertmode",
+    "sslcrl",
+    "sslcrldir",
+    "sslpassword",
+];
+
 /// The variables that libpq reads, and the parameter each stands for.
 const VARIABLES: &[(&str, &str)] = &[
     ("PGAPPNAME", "application_name"),
@@ -134,6 +152,12 @@ impl Parameters {
             return Err(DatabaseConfigError("has no password in it".into()));
         }
         Ok(parameters)
+    }
+
+    /// Whether there is such a parameter, supported or not.
+    #[must_use]
+    pub fn knows(name: &str) -> bool {
+        [KNOWN, IGNORED, UNSUPPORTED].concat().contains(&name)
     }
 
     /// Sets a parameter of a connection string; the last one of a name counts.

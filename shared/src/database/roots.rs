@@ -17,7 +17,7 @@ const END: &str = "-----END CERTIFICATE-----\n";
 const RDS: &str = "# Amazon RDS ";
 
 /// The last labels of a host name of RDS; the region stands before them.
-const RDS_DOMAINS: [&str; 2] = [".rds.amazonaws.com", ".rds.amazonaws.com.cn"];
+const RDS_DOMAIN: &str = ".rds.amazonaws.com";
 
 /// The authorities to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,8 +118,11 @@ fn rds_roots(hosts: &[String]) -> Vec<String> {
 fn part_for(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let region = region_of(&host)?;
-    // A proxy has a certificate of AWS's public authority.
-    if host.split('.').any(|label| label.starts_with("proxy-")) {
+    // `name.proxy-id.region…`: a proxy has a certificate of AWS's public authority.
+    let id = host
+        .strip_suffix(&format!(".{region}{RDS_DOMAIN}"))
+        .and_then(|before| before.rsplit_once('.'));
+    if id.is_some_and(|(_, id)| id.starts_with("proxy-")) {
         return Some("# Amazon Root CA ".into());
     }
     Some(format!("{RDS}{region} Root CA "))
@@ -127,8 +130,7 @@ fn part_for(host: &str) -> Option<String> {
 
 /// The region that a host of RDS names.
 pub fn region_of(host: &str) -> Option<&str> {
-    let domain = |domain: &&str| host.strip_suffix(*domain);
-    let rest = RDS_DOMAINS.iter().find_map(domain)?;
+    let rest = host.strip_suffix(RDS_DOMAIN)?;
     rest.rsplit_once('.').map(|(_, region)| region)
 }
 
@@ -162,6 +164,7 @@ mod tests {
                 &["r.endpoint.proxy-abc.eu-west-1.rds.amazonaws.com"],
                 (4, false),
             ),
+            (&["proxy-db.abc.eu-west-1.rds.amazonaws.com"], (3, false)),
             (&["db.abc.xx-moon-1.rds.amazonaws.com"], (0, true)),
             (&["db.example.com"], (0, true)),
             (&["eu-west-1.rds.amazonaws.com.example.com"], (0, true)),

@@ -93,7 +93,7 @@ impl Target {
 
     /// The attempts to make, in order. As in libpq there is no TLS over a Unix socket.
     pub(super) fn attempts(&self) -> &'static [Transport] {
-        if self.hosts.iter().any(|host| host.starts_with('/')) {
+        if self.hosts.iter().any(|host| is_socket(host)) {
             return SslMode::Disable.attempts();
         }
         self.tls.mode.attempts()
@@ -169,13 +169,22 @@ fn set_addresses(
     if hosts.is_empty() && addresses.is_empty() {
         return refuse("names no host");
     }
+    if hosts.is_empty() {
+        return refuse(
+            "hostaddr needs host as well, which is the name in the server's certificate",
+        );
+    }
+    let sockets = hosts.iter().filter(|host| is_socket(host)).count();
+    if sockets > 0 && sockets < hosts.len() {
+        return refuse("Unix sockets and hosts cannot be named together");
+    }
     if hosts.iter().any(String::is_empty) {
         return refuse("one of the hosts is empty");
     }
-    if !addresses.is_empty() && !hosts.is_empty() && addresses.len() != hosts.len() {
+    if !addresses.is_empty() && addresses.len() != hosts.len() {
         return refuse("hostaddr must name as many as host");
     }
-    if ports.len() > 1 && ports.len() != hosts.len().max(addresses.len()) {
+    if ports.len() > 1 && ports.len() != hosts.len() {
         return refuse("port must be one, or as many as host");
     }
     for host in hosts {
@@ -268,8 +277,8 @@ fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), Dat
     if config.get_user().is_none() {
         return refuse("DATABASE_AUTH=iam needs a user");
     }
-    if mode < SslMode::Require {
-        return refuse("DATABASE_AUTH=iam needs sslmode=require or stricter");
+    if mode < SslMode::VerifyCa {
+        return refuse("DATABASE_AUTH=iam needs sslmode=verify-ca or verify-full");
     }
     if config.get_channel_binding() == ChannelBinding::Require {
         return refuse("DATABASE_AUTH=iam cannot be combined with channel_binding=require");
@@ -277,10 +286,14 @@ fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), Dat
     Ok(())
 }
 
+fn is_socket(host: &str) -> bool {
+    host.starts_with('/')
+}
+
 /// Whether every host is this machine, where nobody listens in between.
 fn is_this_machine(parameters: &Parameters) -> bool {
     let is_loopback = |text: &&str| text.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
-    let is_local = |host: &&str| *host == "localhost" || host.starts_with('/') || is_loopback(host);
+    let is_local = |host: &&str| *host == "localhost" || is_socket(host) || is_loopback(host);
     parameters.list("host").iter().all(is_local)
         && parameters.list("hostaddr").iter().all(is_loopback)
 }

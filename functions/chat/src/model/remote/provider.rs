@@ -86,7 +86,7 @@ async fn key_of_secret(arn: &str) -> Result<String, ChatConfigError> {
 /// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
 /// without a word.
 pub async fn require_region() -> Result<(), ChatConfigError> {
-    match aws_config::load_from_env().await.region() {
+    match shared::aws::region().await {
         Some(_) => Ok(()),
         None => Err(ChatConfigError(
             "MODEL names Bedrock; set AWS_REGION".into(),
