@@ -21,9 +21,9 @@ fn pooled(url: &str) -> String {
 async fn turns_of_many_callers_go_through_a_transaction_pooler() {
     let database = postgres::migrated_database().await;
     let url = pooled(&postgres::app_url(&database));
-    let api = Arc::new(TestApi::on_in_environments(database, &url, &[], 16).await);
+    let api = Arc::new(TestApi::on_in_environments(database, &url, &[], 12).await);
 
-    let callers = (0..32).map(|_| async {
+    let callers = (0..24).map(|_| async {
         let session_id = Uuid::now_v7();
         for query in ["one", "two", "three"] {
             let body = json!({ "query": query, "session_id": session_id });
