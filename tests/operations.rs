@@ -321,7 +321,7 @@ async fn a_lost_connection_is_a_repeat_and_a_connect() {
     assert_eq!((counts(&line), &line["round_trips"]), (expected, &json!(2)));
 
     // A connection that is known to be closed is replaced before anything is sent.
-    api.cut_connections().await;
+    proxy.cut_all();
     tokio::time::sleep(Duration::from_millis(100)).await;
     api.service_status().await;
     let line = lines.only();

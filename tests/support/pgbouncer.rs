@@ -99,6 +99,7 @@ fn configuration(program: &Path, port: u16, folder: &Path) -> String {
          max_client_conn = 500
          default_pool_size = 10
          server_idle_timeout = 1
+         server_login_retry = 1
          auth_type = scram-sha-256
          auth_file = {users}
          auth_user = {user}
