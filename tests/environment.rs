@@ -48,11 +48,7 @@ async fn a_connection_that_died_while_frozen_is_replaced_unseen() {
     assert_eq!(environment.service_status().await.0, 200);
 
     environment.freeze();
-    let cut = format!(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
-         where datname = '{database}' and pid <> pg_backend_pid()"
-    );
-    postgres::run("postgres", &cut).await;
+    postgres::cut_connections(&database).await;
     proxy.cut_all();
     environment.thaw();
 

@@ -343,12 +343,7 @@ impl TestApi {
 
     /// Ends all connections to the database, as a failover does.
     pub async fn cut_connections(&self) {
-        let statement = format!(
-            "select pg_terminate_backend(pid, 5000) from pg_stat_activity
-             where datname = '{}' and pid <> pg_backend_pid()",
-            self.database
-        );
-        postgres::run("postgres", &statement).await;
+        postgres::cut_connections(&self.database).await;
     }
 }
 

@@ -112,6 +112,15 @@ pub async fn run(database: &str, statements: &str) {
     connection.client().batch_execute(statements).await.unwrap();
 }
 
+/// Ends all connections to a database, as a failover does.
+pub async fn cut_connections(database: &str) {
+    let statement = format!(
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
+         where datname = '{database}' and pid <> pg_backend_pid()"
+    );
+    run("postgres", &statement).await;
+}
+
 /// A connection by a connection string.
 pub async fn connect(url: &str) -> Connection {
     Connection::open(&DatabaseConfig::parse(url).unwrap())
