@@ -17,13 +17,14 @@ create table chat_messages (
     session_id uuid not null
         constraint chat_messages_session_id_fkey
             references chat_sessions (session_id) on delete restrict,
-    message_id uuid not null
-        constraint chat_messages_message_id_key unique,
+    message_id uuid not null,
     role text not null
         constraint chat_messages_role_check check (role in ('user', 'assistant')),
     content text not null,
     timestamp timestamptz not null default now(),
     audio_files jsonb,
     function_calls jsonb,
-    metadata jsonb
+    metadata jsonb,
+    -- An id is unique where it is used: no message is ever looked up across sessions.
+    constraint chat_messages_session_id_message_id_key unique (session_id, message_id)
 );

@@ -32,8 +32,9 @@ end
 $$;
 
 -- Limits on the server's side. They hold whatever the connection leads through, and also for a
--- statement whose function is gone. The functions' own limit for a statement is 4 s.
-alter role daissy_app set statement_timeout = '5s';
+-- statement whose function is gone. Above every limit that the functions themselves may have: 4 s by
+-- default, 20 s at most, and for a copy of a long session the time of a request.
+alter role daissy_app set statement_timeout = '30s';
 alter role daissy_app set idle_in_transaction_session_timeout = '10s';
 
 -- Tables from before there were roles.

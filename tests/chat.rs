@@ -173,6 +173,39 @@ async fn a_body_that_is_no_json_object_is_refused() {
 }
 
 #[tokio::test]
+async fn a_field_that_is_given_twice_is_refused() {
+    let api = TestApi::start().await;
+    let id = Uuid::new_v4();
+    let cases = [
+        (r#"{"query": "a", "query": "b"}"#.to_owned(), "query"),
+        (
+            format!(r#"{{"query": "a", "session_id": "{id}", "session_id": null}}"#),
+            "session_id",
+        ),
+        (
+            r#"{"metadata": {}, "query": "a", "metadata": {}}"#.to_owned(),
+            "metadata",
+        ),
+        // The same name, written in two ways.
+        (r#"{"query": "a", "\u0071uery": "b"}"#.to_owned(), "query"),
+    ];
+    for (body, field) in cases {
+        let answer = api.chat_raw(body).await;
+        let detail = answer.assert_problem(400, "invalid_request");
+        assert!(
+            detail.contains(&format!("`{field}` is given more than once")),
+            "{detail}"
+        );
+    }
+    let unknown = r#"{"query": "a", "x": 1, "x": 2}"#.to_owned();
+    assert_eq!(
+        api.chat_raw(unknown).await.status,
+        200,
+        "nobody asks for it"
+    );
+}
+
+#[tokio::test]
 async fn a_field_that_is_wrong_is_named() {
     let api = TestApi::start().await;
     let big = "x".repeat(16 * 1024);

@@ -195,13 +195,13 @@ fn sample(name: &str) -> Value {
 async fn events_as_aws_documents_them_are_understood_and_tell_their_caller() {
     let functions = Functions::start().await;
     let chats = [
-        ("http-api-chat.json", Some("alice")),
-        ("rest-api-cognito.json", Some("alice")),
+        ("http-api-chat.json", Some("jwt:alice")),
+        ("rest-api-cognito.json", Some("jwt:alice")),
         ("http-api-base64.json", None),
         ("function-url.json", None),
         (
             "function-url-iam.json",
-            Some("arn:aws:sts::123456789012:assumed-role/caller/alice"),
+            Some("iam:AROAEXAMPLEEXAMPLE00:alice"),
         ),
     ];
     for (name, owner) in chats {
@@ -222,11 +222,15 @@ async fn events_as_aws_documents_them_are_understood_and_tell_their_caller() {
 
     let (status, page) = invoke(&functions.history, &sample("http-api-history.json")).await;
     assert_eq!((status, &page["success"]), (200, &json!(true)), "{page}");
-    for name in ["http-api-stage.json", "rest-api-lambda-authorizer.json"] {
-        let (status, statistics) = invoke(&functions.status, &sample(name)).await;
-        assert_eq!(status, 200, "{name}: {statistics}");
-        assert_eq!(statistics["status"], "active", "{name}");
-    }
+    let (status, statistics) = invoke(&functions.status, &sample("http-api-stage.json")).await;
+    assert_eq!(
+        (status, &statistics["status"]),
+        (200, &json!("active")),
+        "{statistics}"
+    );
+    // The alice of a Lambda authorizer is not the alice of a token.
+    let event = sample("rest-api-lambda-authorizer.json");
+    assert_eq!(invoke(&functions.status, &event).await.0, 404);
 }
 
 #[tokio::test]
@@ -339,11 +343,12 @@ async fn the_subject_is_found_wherever_an_authorizer_puts_it() {
     .await;
     let query = format!("session_id={}", turn["session_id"].as_str().unwrap());
 
-    let mut lambda = http_api("GET", "/chat/status", &query, None, None);
-    lambda["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "alice" } });
-    assert_eq!(invoke(&functions.status, &lambda).await.0, 200);
     let jwt = http_api("GET", "/chat/status", &query, None, Some("alice"));
     assert_eq!(invoke(&functions.status, &jwt).await.0, 200);
+
+    let mut event = http_api("POST", "/chat", "", Some(&json!({ "query": "Hi" })), None);
+    event["requestContext"]["authorizer"] = json!({ "lambda": { "sub": "alice" } });
+    let (_, turn) = invoke(&functions.chat, &event).await;
     let query = json!({ "session_id": turn["session_id"] });
     let principal = rest_api(
         "GET",
@@ -355,6 +360,78 @@ async fn the_subject_is_found_wherever_an_authorizer_puts_it() {
     assert_eq!(invoke(&functions.status, &principal).await.0, 200);
 }
 
+/// What an HTTP API or a function URL says of a caller who signed with credentials of IAM.
+fn iam(user_id: &str, cognito_identity: &Value) -> Value {
+    json!({ "iam": {
+        "accessKey": "ASIA1", "accountId": "1", "callerId": user_id,
+        "cognitoIdentity": cognito_identity, "principalOrgId": null,
+        "userArn": "arn:aws:sts::1:assumed-role/pool/CognitoIdentityCredentials",
+        "userId": user_id,
+    } })
+}
+
+/// What a REST API says of one.
+fn identity(user_id: &str, cognito_id: Option<&str>, pool: Option<&str>) -> Value {
+    json!({
+        "accountId": "1", "caller": user_id, "user": user_id,
+        "cognitoIdentityId": cognito_id, "cognitoIdentityPoolId": pool,
+        "userArn": "arn:aws:sts::1:assumed-role/pool/CognitoIdentityCredentials",
+    })
+}
+
+#[tokio::test]
+async fn two_identities_are_never_one_owner() {
+    let functions = Functions::start().await;
+    let pool_user = "AROA1:CognitoIdentityCredentials";
+    let cognito =
+        |id: &str| json!({ "amr": ["authenticated"], "identityId": id, "identityPoolId": "p" });
+    // All of them with the same ARN, and two with the same name.
+    let authorizers = [
+        json!({ "jwt": { "claims": { "sub": "eu-1:alice" } } }),
+        json!({ "lambda": { "sub": "eu-1:alice" } }),
+        iam(pool_user, &cognito("eu-1:alice")),
+        iam(pool_user, &cognito("eu-1:bob")),
+        iam("AROA1:alice", &Value::Null),
+        iam("AROA1:bob", &Value::Null),
+        iam("eu-1:alice", &Value::Null),
+    ];
+    let with = |mut event: Value, authorizer: &Value| {
+        event["requestContext"]["authorizer"] = authorizer.clone();
+        event
+    };
+    // The same message id without a session, too: nobody finds another's.
+    let message_id = Uuid::now_v7();
+    let mut sessions = Vec::new();
+    for (index, authorizer) in authorizers.iter().enumerate() {
+        let body = json!({ "query": format!("secret {index}"), "message_id": message_id });
+        let event = with(http_api("POST", "/chat", "", Some(&body), None), authorizer);
+        let (status, turn) = invoke(&functions.chat, &event).await;
+        assert_eq!(status, 200, "{authorizer}: {turn}");
+        sessions.push(turn["session_id"].as_str().unwrap().to_owned());
+    }
+    for (owner, session_id) in sessions.iter().enumerate() {
+        for (reader, authorizer) in authorizers.iter().enumerate() {
+            let path = format!("/chat/history/{session_id}");
+            let event = with(http_api("GET", &path, "", None, None), authorizer);
+            let expected = if reader == owner { 200 } else { 404 };
+            let (status, history) = invoke(&functions.history, &event).await;
+            assert_eq!(status, expected, "{authorizer}: {history}");
+        }
+    }
+
+    // A REST API tells of the same callers in other words.
+    let rest = [
+        (2, identity(pool_user, Some("eu-1:alice"), Some("p"))),
+        (4, identity("AROA1:alice", None, None)),
+    ];
+    for (owner, identity) in rest {
+        let query = json!({ "session_id": sessions[owner] });
+        let mut event = rest_api("GET", "/chat/status", &query, None, &json!({}));
+        event["requestContext"]["identity"] = identity;
+        assert_eq!(invoke(&functions.status, &event).await.0, 200, "{event}");
+    }
+}
+
 #[tokio::test]
 async fn an_authorizer_that_names_nobody_lets_nobody_in() {
     let functions = Functions::start().await;
@@ -363,6 +440,13 @@ async fn an_authorizer_that_names_nobody_lets_nobody_in() {
         json!({ "jwt": { "claims": { "sub": "" } } }),
         json!({ "lambda": { "role": "admin" } }),
         json!({ "lambda": {} }),
+        json!({ "lambda": { "sub": 7 } }),
+        iam("AROA1:CognitoIdentityCredentials", &Value::Null),
+        iam(
+            "AROA1:x",
+            &json!({ "amr": [], "identityId": null, "identityPoolId": "p" }),
+        ),
+        json!({ "iam": { "userArn": "arn:aws:iam::1:user/alice" } }),
     ] {
         let mut event = http_api("GET", "/chat/status", "", None, None);
         event["requestContext"]["authorizer"] = authorizer.clone();
@@ -372,5 +456,15 @@ async fn an_authorizer_that_names_nobody_lets_nobody_in() {
             (401, &json!("unauthorized")),
             "{authorizer}"
         );
+    }
+    for identity in [
+        identity("AROA1:CognitoIdentityCredentials", None, None),
+        identity("AROA1:x", None, Some("pool")),
+        json!({ "userArn": "arn:aws:iam::1:user/alice" }),
+    ] {
+        let none = json!({});
+        let mut event = rest_api("GET", "/chat/status", &none, None, &none);
+        event["requestContext"]["identity"] = identity.clone();
+        assert_eq!(invoke(&functions.status, &event).await.0, 401, "{identity}");
     }
 }

@@ -33,6 +33,80 @@ async fn a_session_is_resumed_with_its_last_ten_messages() {
 }
 
 #[tokio::test]
+async fn a_long_session_is_copied_up_to_a_bound() {
+    let api = TestApi::start().await;
+    let session_id = api.long_session(100_001, 10).await;
+    let at = async |seq: i64| {
+        let connection = api.connection().await;
+        let row = connection
+            .client()
+            .query_typed_one(
+                "select message_id from chat_messages where session_id = $1 and seq = $2",
+                &[
+                    (&session_id, tokio_postgres::types::Type::UUID),
+                    (&seq, tokio_postgres::types::Type::INT8),
+                ],
+            )
+            .await
+            .unwrap();
+        row.get::<_, Uuid>(0)
+    };
+
+    let refused = api.fork(session_id, at(100_001).await).await;
+    let detail = refused.assert_problem(400, "invalid_request");
+    assert!(detail.contains("100000"), "{detail}");
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+
+    let copied = api.fork(session_id, at(100_000).await).await;
+    assert_eq!(copied.status, 200, "{}", copied.body);
+    assert_eq!(copied.body["conversation_length"], 100_000);
+}
+
+#[tokio::test]
+async fn a_copy_may_take_longer_than_other_statements() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let history = api.history(session_id, "").await;
+    let last = history.body["history"][1]["message_id"].as_str().unwrap();
+    api.sql(
+        "create function slow() returns trigger language plpgsql as
+         $$ begin perform pg_sleep(3); return new; end $$;
+         create trigger slow before insert on chat_messages for each row execute function slow()",
+    )
+    .await;
+
+    let copied = api.fork(session_id, last).await;
+
+    assert_eq!(copied.status, 200, "{}", copied.body);
+    assert_eq!(copied.body["conversation_length"], 2);
+}
+
+#[tokio::test]
+async fn the_last_messages_come_back_as_far_as_an_answer_holds_them() {
+    let api = TestApi::start().await;
+    let session_id = api.long_session(10, 900_000).await;
+
+    for answer in [
+        api.load(session_id).await,
+        api.fork(session_id, {
+            let history = api.history(session_id, "?order=desc&limit=1").await;
+            history.body["history"][0]["message_id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .await,
+    ] {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.body["conversation_length"], 10);
+        let said = answer.said();
+        assert_eq!(said.len(), 5, "5 MB hold five of them");
+        assert!(said[4].1.starts_with("10."), "the latest are kept");
+        assert!(said[0].1.starts_with("6."));
+    }
+}
+
+#[tokio::test]
 async fn an_active_session_is_loaded_as_it_is() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Hi"]).await;

@@ -81,6 +81,182 @@ async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
     assert_eq!(model.authorization().unwrap(), "Bearer sk-test");
 }
 
+/// The user's and the assistant's words that a request to the model shows.
+fn shown(request: &Value) -> Vec<String> {
+    let messages = request["messages"].as_array().unwrap().iter();
+    messages
+        .filter(|message| message["role"] != "system")
+        .map(|message| message["content"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_model_is_shown_no_more_characters_than_are_allowed() {
+    let model = ModelServer::start([text("ä".repeat(20).as_str())]).await;
+    let mut settings = model.settings().to_vec();
+    settings.push(("CONTEXT_CHARACTERS", "100"));
+    let api = TestApi::with_settings(&settings).await;
+    let said = [
+        "一".repeat(40),
+        "二".repeat(40),
+        "三".repeat(41),
+        "四".repeat(32_000),
+    ];
+
+    let queries: Vec<&str> = said.iter().map(String::as_str).collect();
+    api.session(&queries).await;
+
+    let requests = model.requests();
+    let characters = |text: &String| text.chars().count();
+    let lengths = |request| shown(request).iter().map(characters).collect::<Vec<_>>();
+    assert_eq!(lengths(&requests[1]), [40, 20, 40]);
+    // 40 and 20 and 40 and 20 are too many, so the first question goes, and its answer with it.
+    assert_eq!(lengths(&requests[2]), [40, 20, 41]);
+    // The question itself is always whole.
+    assert_eq!(lengths(&requests[3]), [41, 20, 32_000]);
+}
+
+/// What providers answer when question and context are too long.
+const TOO_LONG: [(u16, &str); 5] = [
+    (
+        400,
+        r#"{"error": {"code": "context_length_exceeded", "message": "canary"}}"#,
+    ),
+    (
+        400,
+        r#"{"error": {"code": 400, "message": "This model's maximum context length is 4096 tokens"}}"#,
+    ),
+    (
+        400,
+        r#"{"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 210000 tokens > 200000 maximum"}}"#,
+    ),
+    (
+        413,
+        r#"{"error": {"type": "request_too_large", "message": "Request exceeds"}}"#,
+    ),
+    (
+        400,
+        r#"{"error": {"status": "INVALID_ARGUMENT", "message": "The input token count (1500000) exceeds the maximum number of tokens allowed"}}"#,
+    ),
+];
+
+#[tokio::test]
+async fn a_question_that_is_too_long_for_the_model_is_told_from_one_to_repeat() {
+    for (status, body) in TOO_LONG {
+        let refused = Reply::Raw(status, "application/json", body.into());
+        let model = ModelServer::start([refused, text("Fine")]).await;
+        let api = TestApi::with_settings(&model.settings()).await;
+
+        let failed = api.chat(json!({ "query": "Too long" })).await;
+
+        failed.assert_problem(422, "model_context_exceeded");
+        assert_eq!(model.requests().len(), 1, "{body}");
+        let session_id = failed.id("session_id");
+        let next = json!({ "query": "Shorter", "session_id": session_id });
+        assert_eq!(api.chat(next).await.status, 200, "the session goes on");
+        api.verify().await;
+    }
+    for (status, body) in [
+        (400, r#"{"error": {"code": "invalid_model"}}"#),
+        (500, TOO_LONG[0].1),
+    ] {
+        let refused = Reply::Raw(status, "application/json", body.into());
+        let model = ModelServer::start([refused]).await;
+        let api = TestApi::with_settings(&model.settings()).await;
+        let failed = api.chat(json!({ "query": "Hi" })).await;
+        failed.assert_problem(502, "model_error");
+    }
+}
+
+#[tokio::test]
+async fn a_context_that_is_too_long_for_the_model_is_shortened() {
+    let (status, body) = TOO_LONG[0];
+    let refused = || Reply::Raw(status, "application/json", body.into());
+    let model = ModelServer::start([text("a"), text("b"), refused(), refused(), text("c")]).await;
+    let api = TestApi::with_settings(&model.settings()).await;
+
+    api.session(&["one", "two", "three"]).await;
+
+    let requests = model.requests();
+    let asked: Vec<_> = requests[2..].iter().map(shown).collect();
+    assert_eq!(asked[0], ["one", "a", "two", "b", "three"]);
+    assert_eq!(asked[1], ["two", "b", "three"]);
+    assert_eq!(
+        asked[2],
+        ["three"],
+        "an answer without its question is left out"
+    );
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_with_key_and_conversation() {
+    let elsewhere = ModelServer::start([text("Mine now")]).await;
+    for (model_name, path) in [
+        ("test-model", "chat/completions"),
+        ("anthropic::claude", "messages"),
+    ] {
+        let location = format!("{}/{path}", elsewhere.base_url);
+        let model = ModelServer::start([Reply::Redirect(location)]).await;
+        let settings = [
+            ("MODEL", model_name),
+            ("MODEL_BASE_URL", model.base_url.as_str()),
+            ("OPENAI_API_KEY", "sk-test"),
+            ("ANTHROPIC_API_KEY", "sk-test"),
+        ];
+        let api = TestApi::with_settings(&settings).await;
+
+        let failed = api.chat(json!({ "query": "A secret" })).await;
+
+        failed.assert_problem(502, "model_error");
+        assert_eq!(model.requests().len(), 1, "{model_name}");
+    }
+    assert!(
+        elsewhere.requests().is_empty(),
+        "{:?}",
+        elsewhere.requests()
+    );
+}
+
+#[tokio::test]
+async fn what_is_stored_of_an_answer_has_a_bound() {
+    let long = "\"".repeat(3_500_000);
+    let calls = (0..2000).map(|number| {
+        json!({
+            "id": format!("call_{number}"), "type": "function",
+            "function": { "name": "nothing", "arguments": json!({ "pad": "x".repeat(500) }).to_string() },
+        })
+    });
+    let model = ModelServer::start([
+        Reply::Message(json!({
+            "role": "assistant", "content": null, "tool_calls": calls.collect::<Vec<_>>(),
+        })),
+        text(&long),
+        text("short"),
+    ])
+    .await;
+    let api = TestApi::with_settings(&model.settings()).await;
+
+    let answer = api.chat(json!({ "query": "Hi" })).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body["code"]);
+    let response = answer.body["response"].as_str().unwrap();
+    assert!(
+        response.len() <= 256 * 1024 && response.ends_with('…'),
+        "{}",
+        response.len()
+    );
+    let calls = answer.body["function_calls"].as_array().unwrap();
+    assert_eq!(calls.len(), 32, "as many as are run for one answer");
+    let session_id = answer.id("session_id");
+    for answer in [
+        api.history(session_id, "").await,
+        api.load(session_id).await,
+    ] {
+        assert_eq!(answer.body["history"].as_array().unwrap().len(), 2);
+        assert_eq!(answer.body["history"][1]["content"], response);
+    }
+}
+
 #[tokio::test]
 async fn a_model_finds_recordings_by_calling_the_function() {
     let mut catalogue = tempfile::NamedTempFile::new().unwrap();

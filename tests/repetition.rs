@@ -95,13 +95,12 @@ async fn an_answered_call_is_replayed_even_after_a_reset() {
 }
 
 #[tokio::test]
-async fn a_message_id_means_one_message() {
+async fn a_message_id_means_one_message_of_its_session() {
     let api = TestApi::start().await;
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
     let first = api.chat(turn(session_id, message_id, "Hi")).await;
     let cases = [
         (turn(session_id, message_id, "Hi!"), "another query"),
-        (turn(Uuid::now_v7(), message_id, "Hi"), "another session"),
         (
             turn(session_id, first.id("response_id"), "Hi"),
             "an assistant's message",
@@ -112,12 +111,57 @@ async fn a_message_id_means_one_message() {
         let detail = answer.assert_problem(409, "message_id_reused");
         assert!(detail.contains("message_id"), "{reason}");
     }
-    let answer = api
-        .chat(json!({ "query": "Hi!", "message_id": message_id }))
-        .await;
-    answer.assert_problem(409, "message_id_reused");
     assert_eq!(api.number("select count(*) from chat_messages").await, 2);
-    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+
+    // In another session, or in none, it is another message.
+    let elsewhere = api.chat(turn(Uuid::now_v7(), message_id, "Hi!")).await;
+    assert_eq!(elsewhere.body["conversation_length"], 2);
+    let alone = json!({ "query": "Alone", "message_id": message_id });
+    let opened = api.chat(alone).await;
+    assert_eq!(opened.body["conversation_length"], 2);
+    let other = json!({ "query": "Not alone", "message_id": message_id });
+    api.chat(other)
+        .await
+        .assert_problem(409, "message_id_reused");
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 3);
+    api.verify().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_may_have_begun_can_be_repeated_immediately() {
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
+    let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
+    api.session(&["Hi"]).await;
+
+    // The statement is executed each time, and neither its answer nor that of its repetition arrives.
+    proxy.cut_before_next_answers(2);
+    let failed = api.chat(turn(session_id, message_id, "Hi")).await;
+    failed.assert_problem(503, "database_unavailable");
+
+    let repeated = api.chat(turn(session_id, message_id, "Hi")).await;
+    assert_eq!(
+        (repeated.status, &repeated.body["conversation_length"]),
+        (200, &json!(2)),
+        "{}",
+        repeated.body
+    );
+}
+
+#[tokio::test]
+async fn the_ids_that_a_problem_names_are_those_to_repeat_the_call_with() {
+    let api = TestApi::start().await;
+    let body = json!({ "query": "Hi", "message_id": Uuid::now_v7() });
+    let answered = api.chat(body.clone()).await;
+
+    let down = TestApi::on(String::new(), "postgresql://u:p@127.0.0.1:1/d", &[]).await;
+    let failed = down.chat(body).await;
+    failed.assert_problem(503, "database_unavailable");
+
+    let repeat = turn(failed.id("session_id"), failed.id("message_id"), "Hi");
+    let repeated = api.chat(repeat).await;
+    assert_eq!(repeated.headers["idempotent-replayed"], "true");
+    assert_eq!(repeated.body, answered.body);
+    assert_eq!(api.number("select count(*) from chat_messages").await, 2);
 }
 
 #[tokio::test]

@@ -49,7 +49,9 @@ async fn without_a_session_a_new_one_is_opened() {
     assert_eq!(
         answer.body,
         json!({
-            "success": true, "message": MESSAGE, "session_id": null,
+            "success": true,
+            "message": "No session was named, so none was closed. Ready for new consultation session.",
+            "session_id": null,
             "new_session_id": new_session_id,
         })
     );
@@ -58,6 +60,29 @@ async fn without_a_session_a_new_one_is_opened() {
         "new_session"
     );
     assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+}
+
+#[tokio::test]
+async fn a_session_that_is_named_in_the_body_is_not_passed_over() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let reset = async |body: String| {
+        let request = axum::http::Request::post("/chat/reset")
+            .header("content-type", "application/json")
+            .body(body.into())
+            .unwrap();
+        api.send(request).await
+    };
+
+    let answer = reset(json!({ "session_id": session_id }).to_string()).await;
+
+    let detail = answer.assert_problem(400, "invalid_request");
+    assert!(detail.contains("query string"), "{detail}");
+    assert_eq!(api.status(session_id).await.body["status"], "active");
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+    for body in ["", "{}", "null", "session_id"] {
+        assert_eq!(reset(body.into()).await.status, 200, "{body}");
+    }
 }
 
 #[tokio::test]

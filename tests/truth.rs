@@ -11,9 +11,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::{Value, json};
+use shared::caller::Caller;
 use shared::database::{Database, DatabaseConfig};
-use shared::request::Caller;
-use shared::turns::{self, Begun, Lease, Question};
+use shared::turns::{self, Begun, ContextLimits, Lease, Question};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -49,6 +49,10 @@ enum Op {
         model_fails: bool,
     },
     ChatWithoutIds {
+        query: usize,
+    },
+    ChatWithoutSession {
+        message: usize,
         query: usize,
     },
     TogetherInOneSession {
@@ -99,6 +103,8 @@ fn step() -> impl Strategy<Value = Step> {
     let op = prop_oneof![
         8 => (say(), any::<bool>()).prop_map(|(say, model_fails)| Op::Chat { say, model_fails }),
         2 => (0..QUERIES.len()).prop_map(|query| Op::ChatWithoutIds { query }),
+        3 => (0..CHOSEN_MESSAGES, 0..QUERIES.len())
+            .prop_map(|(message, query)| Op::ChatWithoutSession { message, query }),
         3 => (session(), said)
             .prop_map(|(session, said)| Op::TogetherInOneSession { session, said }),
         2 => say().prop_map(Op::DieInTheMiddle),
@@ -150,18 +156,14 @@ impl Truth {
     fn outcome(&self, session_id: Uuid, message_id: Uuid, query: &str) -> Outcome {
         let empty = Session::default();
         let session = self.sessions.get(&session_id).unwrap_or(&empty);
-        let known = self.sessions.iter().find_map(|(id, session)| {
-            let place = session
-                .messages
-                .iter()
-                .position(|message| message.id == message_id)?;
-            Some((*id, place, &session.messages[place]))
-        });
+        let known = session
+            .messages
+            .iter()
+            .position(|message| message.id == message_id);
         let place = match known {
-            Some((id, place, message)) => {
-                let is_same =
-                    id == session_id && message.answers.is_none() && message.content == query;
-                if !is_same {
+            Some(place) => {
+                let message = &session.messages[place];
+                if message.answers.is_some() || message.content != query {
                     return Outcome::Refused("message_id_reused");
                 }
                 let answer = session
@@ -271,6 +273,10 @@ impl World {
         match &step.op {
             Op::Chat { say, model_fails } => self.chat(*say, *model_fails).await,
             Op::ChatWithoutIds { query } => self.chat_without_ids(QUERIES[*query]).await,
+            Op::ChatWithoutSession { message, query } => {
+                self.chat_without_session(self.messages[*message], QUERIES[*query])
+                    .await;
+            }
             Op::TogetherInOneSession { session, said } => self.together(*session, said).await,
             Op::DieInTheMiddle(say) => self.die_in_the_middle(*say).await,
             Op::LeasesEnd => self.leases_end().await,
@@ -346,6 +352,20 @@ impl World {
         self.sessions.push(session_id);
     }
 
+    /// A call that names its message and no session, however often it is repeated.
+    async fn chat_without_session(&mut self, message_id: Uuid, query: &'static str) {
+        let session_id = nobody().session_of(message_id);
+        let body = json!({ "query": query, "message_id": message_id });
+        let answer = self.api.chat(body).await;
+        if answer.status == 200 {
+            assert_eq!(answer.id("session_id"), session_id);
+        }
+        self.check_turn(session_id, message_id, query, &answer);
+        if !self.sessions.contains(&session_id) {
+            self.sessions.push(session_id);
+        }
+    }
+
     /// Several callers at once in one session: those who are let in are as if one after the other,
     /// the rest were told to wait or what is wrong with their call.
     async fn together(&mut self, session: usize, said: &[(usize, usize)]) {
@@ -397,13 +417,9 @@ impl World {
     /// A function that begins a turn and is never heard of again.
     async fn die_in_the_middle(&mut self, say: Say) {
         let (session_id, message_id, query, _) = self.body(say);
-        let caller = Caller {
-            owner: None,
-            deadline: Instant::now() + Duration::from_secs(29),
-        };
+        let caller = nobody();
         let question = Question {
             session_id,
-            is_session_chosen: true,
             message_id,
             content: query.into(),
             audio_files: None,
@@ -413,7 +429,11 @@ impl World {
             lease_id: Uuid::now_v7(),
             duration: Duration::from_secs(600),
         };
-        let begun = turns::begin(&self.database, &caller, &question, lease, 20).await;
+        let context = ContextLimits {
+            messages: 20,
+            characters: 10_000,
+        };
+        let begun = turns::begin(&self.database, &caller, &question, lease, context).await;
         match (self.truth.outcome(session_id, message_id, query), begun) {
             (Outcome::Asked(place), Ok(Begun::Started(turn))) => {
                 let question = self.truth.ask(session_id, message_id, query);
@@ -565,6 +585,14 @@ impl World {
         }
         let stored = self.api.number("select count(*) from chat_sessions").await;
         assert_eq!(stored, i64::try_from(self.truth.sessions.len()).unwrap());
+    }
+}
+
+/// Whoever calls where there is no authorizer.
+fn nobody() -> Caller {
+    Caller {
+        owner: None,
+        deadline: Instant::now() + Duration::from_secs(29),
     }
 }
 

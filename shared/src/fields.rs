@@ -1,5 +1,9 @@
 //! The fields of a JSON request body, read one by one so that a refusal can name the field.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -7,7 +11,11 @@ use crate::problem::Problem;
 
 /// The JSON object of a request body. Fields nobody asks for are ignored; `null` counts as left out.
 #[derive(Debug)]
-pub struct Fields(Map<String, Value>);
+pub struct Fields {
+    members: Map<String, Value>,
+    /// The names that are given more than once.
+    repeated: BTreeSet<String>,
+}
 
 impl Fields {
     /// Parses a body.
@@ -21,8 +29,8 @@ impl Fields {
             ));
         }
         match serde_json::from_slice(body) {
-            Ok(Value::Object(fields)) => Ok(Self(fields)),
-            Ok(_) => Err(Problem::InvalidJson(
+            Ok(fields) => Ok(fields),
+            Err(error) if error.is_data() => Err(Problem::InvalidJson(
                 "The body is JSON, but not an object".into(),
             )),
             // The parser's own text can quote the body, so only the place is passed on.
@@ -43,7 +51,7 @@ impl Fields {
         name: &'static str,
         max_characters: usize,
     ) -> Result<String, Problem> {
-        let text = match self.get(name) {
+        let text = match self.get(name)? {
             Some(Value::String(text)) => text,
             Some(_) => return Err(invalid(name, "must be a string")),
             None => return Err(invalid(name, "is required")),
@@ -65,7 +73,7 @@ impl Fields {
     /// # Errors
     /// [`Problem::InvalidRequest`].
     pub fn optional_id(&self, name: &'static str) -> Result<Option<Uuid>, Problem> {
-        match self.get(name) {
+        match self.get(name)? {
             None => Ok(None),
             Some(Value::String(text)) => parse_id(name, text).map(Some),
             Some(_) => Err(invalid(name, "must be a UUID in a string")),
@@ -81,7 +89,7 @@ impl Fields {
         name: &'static str,
         max_bytes: usize,
     ) -> Result<Option<Value>, Problem> {
-        match self.get(name) {
+        match self.get(name)? {
             None => Ok(None),
             Some(value @ Value::Object(_)) => stored_json(name, value, max_bytes).map(Some),
             Some(_) => Err(invalid(name, "must be an object")),
@@ -97,7 +105,7 @@ impl Fields {
         name: &'static str,
         max_bytes: usize,
     ) -> Result<Option<Value>, Problem> {
-        match self.get(name) {
+        match self.get(name)? {
             None => Ok(None),
             Some(value @ Value::Array(items)) if items.iter().all(Value::is_object) => {
                 stored_json(name, value, max_bytes).map(Some)
@@ -106,8 +114,45 @@ impl Fields {
         }
     }
 
-    fn get(&self, name: &str) -> Option<&Value> {
-        self.0.get(name).filter(|value| !value.is_null())
+    /// Whether there is a field of this name, whatever its value.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.members.contains_key(name)
+    }
+
+    fn get(&self, name: &str) -> Result<Option<&Value>, Problem> {
+        if self.repeated.contains(name) {
+            return Err(invalid(name, "is given more than once"));
+        }
+        Ok(self.members.get(name).filter(|value| !value.is_null()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fields {
+    /// As serde's own maps do it, but for names that come again: those are kept in mind.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+
+        impl<'de> Visitor<'de> for Members {
+            type Value = Fields;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let (mut members, mut repeated) = (Map::new(), BTreeSet::new());
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if members.contains_key(&name) {
+                        repeated.insert(name.clone());
+                    }
+                    members.insert(name, value);
+                }
+                Ok(Fields { members, repeated })
+            }
+        }
+
+        deserializer.deserialize_map(Members)
     }
 }
 

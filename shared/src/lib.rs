@@ -6,11 +6,13 @@
 //! [`endpoint::Reply`] or a [`problem::Problem`].
 
 pub mod aws;
+pub mod caller;
 pub mod causes;
 pub mod cursor;
 pub mod database;
 pub mod endpoint;
 pub mod fields;
+pub mod ids;
 pub mod lambda;
 pub mod logging;
 pub mod messages;

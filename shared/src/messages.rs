@@ -11,9 +11,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::database::{Database, DatabaseError};
 use crate::problem::Problem;
-use crate::request::Caller;
+
 use crate::time::Timestamp;
 
 /// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 180 bytes at least.
@@ -152,7 +153,7 @@ pub async fn history(
             statement,
             &[
                 (&session_id, Type::UUID),
-                (&caller.owner, Type::TEXT),
+                (&caller.owner_key(), Type::TEXT),
                 (&after, Type::INT8),
                 (&before, Type::INT8),
                 (&limit, Type::INT8),
@@ -190,6 +191,17 @@ pub fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
     rows.iter()
         .filter_map(|row| Message::read(row).transpose())
         .collect()
+}
+
+/// Leaves out the earliest messages where all together would not fit into an answer.
+///
+/// # Errors
+/// [`Problem::Internal`] when a message cannot be written as JSON.
+pub fn latest_that_fit(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
+    messages.reverse();
+    let mut latest = cut_to_size(messages)?;
+    latest.reverse();
+    Ok(latest)
 }
 
 /// Ends the page where its JSON would pass the limit; the first message is always on it.

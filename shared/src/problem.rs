@@ -51,7 +51,7 @@ pub enum Problem {
     #[error("This session was reset; load-session opens it again")]
     SessionInactive,
     /// The message id was used for something else.
-    #[error("message_id was used before with another query or session; choose a new one")]
+    #[error("message_id was used in this session with another query; choose a new one")]
     MessageIdReused,
     /// The body is longer than the limit, in bytes.
     #[error("The body is longer than {0} bytes")]
@@ -71,9 +71,17 @@ pub enum Problem {
         .0.as_secs()
     )]
     ModelTimeout(Duration),
+    /// The provider says that question and context are too long for the model.
+    #[error(
+        "The question is too long for the model; the message is kept, ask again in fewer words"
+    )]
+    ModelContextExceeded(#[source] Box<dyn Error + Send + Sync>),
     /// The database cannot be reached or has no room.
     #[error("The database cannot be reached at the moment; repeat the call later")]
     DatabaseUnavailable(#[source] DatabaseError),
+    /// A statement took longer than it may.
+    #[error("The database took too long for this call; nothing else is known to be wrong with it")]
+    DatabaseTimeout(#[source] DatabaseError),
     /// A table or column is not there.
     #[error("The database has not been migrated to this version; run migrate")]
     SchemaMissing(#[source] DatabaseError),
@@ -147,6 +155,15 @@ impl Problem {
         }
     }
 
+    /// Whether what the request wanted to store may have been stored, although it failed.
+    #[must_use]
+    pub fn may_have_been_stored(&self) -> bool {
+        match self.root() {
+            Self::DatabaseUnavailable(error) => error.may_have_run(),
+            problem => problem.status().is_server_error(),
+        }
+    }
+
     /// The method the route answers to, where the caller used another.
     #[must_use]
     pub fn allowed_method(&self) -> Option<&'static str> {
@@ -205,10 +222,14 @@ impl Problem {
             }
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             Self::ModelError(_) => (StatusCode::BAD_GATEWAY, "model_error"),
+            Self::ModelContextExceeded(_) => {
+                (StatusCode::UNPROCESSABLE_ENTITY, "model_context_exceeded")
+            }
             Self::ModelTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "model_timeout"),
             Self::DatabaseUnavailable(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "database_unavailable")
             }
+            Self::DatabaseTimeout(_) => (StatusCode::GATEWAY_TIMEOUT, "database_timeout"),
             Self::SchemaMissing(_) => (StatusCode::SERVICE_UNAVAILABLE, "schema_missing"),
             Self::DatabasePermission { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "database_permission")
@@ -222,6 +243,7 @@ impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
         match error.failure() {
             DatabaseFailure::Unavailable => Self::DatabaseUnavailable(error),
+            DatabaseFailure::Timeout => Self::DatabaseTimeout(error),
             DatabaseFailure::SchemaMissing => Self::SchemaMissing(error),
             DatabaseFailure::Permission(missing) => Self::DatabasePermission {
                 missing: missing.clone(),

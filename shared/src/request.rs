@@ -5,15 +5,14 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_http::aws_lambda_events::apigw::ApiGatewayRequestAuthorizer;
 use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::request::RequestContext;
 use lambda_http::{Body, RequestExt};
-use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use crate::caller::{Caller, Owner};
 use crate::fields::{Fields, parse_id};
+use crate::ids::new_id;
 use crate::problem::Problem;
 use crate::route::Route;
 
@@ -29,15 +28,6 @@ pub struct RequestLimit(pub Duration);
 
 /// What is kept back of a Lambda deadline to write the answer.
 const DEADLINE_RESERVE: Duration = Duration::from_millis(500);
-
-/// Who asks, and until when the answer is of use.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The subject that the authorizer vouches for; `None` where no authorizer is configured.
-    pub owner: Option<String>,
-    /// When the answer must be ready.
-    pub deadline: Instant,
-}
 
 /// A request to one endpoint.
 #[derive(Debug)]
@@ -58,7 +48,7 @@ impl Request {
     pub fn read(route: &Route, request: lambda_http::Request) -> Result<Self, Problem> {
         let path_parameters = route.matches(request.method(), request.uri().path())?;
         let caller = Caller {
-            owner: owner(&request)?,
+            owner: Owner::of(&request)?,
             deadline: deadline(&request),
         };
         let query = request.uri().query().unwrap_or_default();
@@ -167,6 +157,21 @@ impl Request {
         Ok(value.map(String::as_str))
     }
 
+    /// Refuses a body with a field that belongs into the query string: to ignore it would be to do
+    /// something else than the caller asks for.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn refuse_in_body(&self, name: &'static str) -> Result<(), Problem> {
+        let fields = Fields::parse(&self.body);
+        if fields.is_ok_and(|fields| fields.contains(name)) {
+            return Err(Problem::InvalidRequest(format!(
+                "`{name}` belongs into the query string, not into the body"
+            )));
+        }
+        Ok(())
+    }
+
     /// The JSON object in the body.
     ///
     /// # Errors
@@ -195,7 +200,7 @@ pub fn request_id(request: &lambda_http::Request) -> String {
 /// An id for a request that has none of Lambda's.
 #[must_use]
 pub fn new_request_id() -> String {
-    Uuid::now_v7().to_string()
+    new_id().to_string()
 }
 
 fn deadline(request: &lambda_http::Request) -> Instant {
@@ -217,48 +222,4 @@ pub fn time_until(deadline_ms: u64) -> Option<Duration> {
     (UNIX_EPOCH + Duration::from_millis(deadline_ms))
         .duration_since(SystemTime::now())
         .ok()
-}
-
-/// The caller's subject. Fails closed: an authorizer that vouches for nobody is no authorizer.
-fn owner(request: &lambda_http::Request) -> Result<Option<String>, Problem> {
-    let subject = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV2(context)) => match &context.authorizer {
-            None => return Ok(None),
-            Some(authorizer) => subject(authorizer),
-        },
-        // A REST API's event always carries the member. Without an authorizer it is empty, and IAM
-        // puts the caller elsewhere.
-        Some(RequestContext::ApiGatewayV1(context)) => {
-            match (
-                context.authorizer.fields.is_empty(),
-                &context.identity.user_arn,
-            ) {
-                (true, None) => return Ok(None),
-                (true, Some(user_arn)) => Some(user_arn.clone()),
-                (false, _) => subject(&context.authorizer),
-            }
-        }
-        _ => return Ok(None),
-    };
-    subject
-        .filter(|subject| !subject.trim().is_empty() && !subject.contains('\0'))
-        .map(Some)
-        .ok_or(Problem::Unauthorized)
-}
-
-/// Where each kind of authorizer puts the subject, in the order of how sure it is.
-fn subject(authorizer: &ApiGatewayRequestAuthorizer) -> Option<String> {
-    let claims = authorizer
-        .fields
-        .get("claims")
-        .and_then(|claims| claims.get("sub"));
-    let jwt = authorizer
-        .jwt
-        .as_ref()
-        .and_then(|jwt| jwt.claims.get("sub").cloned());
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    jwt.or_else(|| claims.and_then(text))
-        .or_else(|| authorizer.fields.get("sub").and_then(text))
-        .or_else(|| authorizer.fields.get("principalId").and_then(text))
-        .or_else(|| authorizer.iam.as_ref().and_then(|iam| iam.user_arn.clone()))
 }

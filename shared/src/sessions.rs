@@ -4,14 +4,20 @@
 //! one session wait for each other and those of others do not.
 
 use serde::Serialize;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
-use crate::messages::{Message, read_all};
+use crate::messages::{Message, latest_that_fit, read_all};
 use crate::problem::Problem;
-use crate::request::Caller;
+
 use crate::time::Timestamp;
+
+/// The longest copy, in messages. It is made by one statement, which takes about 2 s for this many
+/// short ones.
+const MAX_COPIED_MESSAGES: i64 = 100_000;
 
 /// How many messages [`resume`] and [`fork`] give back.
 const RECENT_MESSAGES: i64 = 10;
@@ -107,7 +113,8 @@ pub async fn statistics(
     caller: &Caller,
     session_id: Uuid,
 ) -> Result<Statistics, Problem> {
-    let parameters: [Parameter<'_>; 2] = [(&session_id, Type::UUID), (&caller.owner, Type::TEXT)];
+    let parameters: [Parameter<'_>; 2] =
+        [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
     let rows = database
         .query(caller.deadline, STATISTICS, &parameters)
         .await?;
@@ -154,7 +161,8 @@ pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32,
 /// # Errors
 /// A database problem.
 pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Result<(), Problem> {
-    let parameters: [Parameter<'_>; 2] = [(&session_id, Type::UUID), (&caller.owner, Type::TEXT)];
+    let parameters: [Parameter<'_>; 2] =
+        [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
     database.query(caller.deadline, OPEN, &parameters).await?;
     Ok(())
 }
@@ -171,7 +179,7 @@ pub async fn reset(
 ) -> Result<(), Problem> {
     let parameters: [Parameter<'_>; 3] = [
         (&session_id, Type::UUID),
-        (&caller.owner, Type::TEXT),
+        (&caller.owner_key(), Type::TEXT),
         (&new_session_id, Type::UUID),
     ];
     let rows = database.query(caller.deadline, RESET, &parameters).await?;
@@ -195,7 +203,7 @@ pub async fn resume(
             include_str!("sql/resume.sql"),
             &[
                 (&session_id, Type::UUID),
-                (&caller.owner, Type::TEXT),
+                (&caller.owner_key(), Type::TEXT),
                 (&RECENT_MESSAGES, Type::INT8),
             ],
         )
@@ -204,14 +212,15 @@ pub async fn resume(
     let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
     Ok(Resumed {
         message_count,
-        recent: read_all(&rows)?,
+        recent: recent(&rows)?,
     })
 }
 
 /// Opens `new_session_id` as a copy of a session up to and including a message.
 ///
 /// # Errors
-/// [`Problem::SessionNotFound`], [`Problem::MessageNotFound`], or a database problem.
+/// [`Problem::SessionNotFound`], [`Problem::MessageNotFound`], [`Problem::InvalidRequest`] for a copy
+/// that would be too long, or a database problem.
 pub async fn fork(
     database: &Database,
     caller: &Caller,
@@ -220,23 +229,34 @@ pub async fn fork(
     new_session_id: Uuid,
 ) -> Result<Resumed, Problem> {
     let rows = database
-        .query(
+        .query_at_length(
             caller.deadline,
             include_str!("sql/fork.sql"),
             &[
                 (&session_id, Type::UUID),
-                (&caller.owner, Type::TEXT),
+                (&caller.owner_key(), Type::TEXT),
                 (&message_id, Type::UUID),
                 (&new_session_id, Type::UUID),
                 (&RECENT_MESSAGES, Type::INT8),
+                (&MAX_COPIED_MESSAGES, Type::INT8),
             ],
         )
         .await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: Option<i64> = row.try_get("message_count").map_err(DatabaseError::from)?;
     let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;
+    if message_count > MAX_COPIED_MESSAGES {
+        return Err(Problem::InvalidRequest(format!(
+            "`at` is message {message_count} of the session; a copy holds {MAX_COPIED_MESSAGES} at most"
+        )));
+    }
     Ok(Resumed {
         message_count,
-        recent: read_all(&rows)?,
+        recent: recent(&rows)?,
     })
+}
+
+/// The last messages, oldest first; fewer where they would not fit into an answer.
+fn recent(rows: &[Row]) -> Result<Vec<Message>, Problem> {
+    latest_that_fit(read_all(rows)?)
 }

@@ -11,26 +11,20 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 use crate::problem::Problem;
-use crate::request::Caller;
 
 /// How often [`begin`] is decided anew when the session changed under it. Each time another turn got
 /// ahead, so after a few the caller may as well hear that the session is busy.
 const MAX_DECISIONS: usize = 5;
-
-/// The constraint that a message id runs into that was stored while the statement was under way.
-const MESSAGE_ID_KEY: &str = "chat_messages_message_id_key";
 
 /// A user's message that asks for an answer.
 #[derive(Debug)]
 pub struct Question {
     /// The session it belongs to; opened if nobody has used the id.
     pub session_id: Uuid,
-    /// Whether the caller chose the session. If not, a question that is there already belongs to the
-    /// session it was asked in.
-    pub is_session_chosen: bool,
-    /// Its id; the same id again is the same question.
+    /// Its id; the same id again in the same session is the same question.
     pub message_id: Uuid,
     /// What the user said.
     pub content: String,
@@ -58,11 +52,19 @@ pub struct ContextMessage {
     pub content: String,
 }
 
+/// How much of what was said before is read for the model. The latest messages come first, and only
+/// whole ones count.
+#[derive(Debug, Clone, Copy)]
+pub struct ContextLimits {
+    /// How many messages at most.
+    pub messages: i64,
+    /// How many characters they may have together.
+    pub characters: i64,
+}
+
 /// A turn in progress.
 #[derive(Debug)]
 pub struct Turn {
-    /// The session of the turn.
-    pub session_id: Uuid,
     /// The place of the question in its session.
     pub question_seq: i64,
     /// The messages before the question, oldest first.
@@ -95,8 +97,6 @@ pub enum Begun {
     Started(Turn),
     /// The question was answered before.
     Answered {
-        /// The session of the turn.
-        session_id: Uuid,
         /// What was answered.
         answer: Answer,
         /// The place of the answer.
@@ -114,26 +114,17 @@ pub async fn begin(
     caller: &Caller,
     question: &Question,
     lease: Lease,
-    context_messages: i64,
+    context: ContextLimits,
 ) -> Result<Begun, Problem> {
     for _ in 0..MAX_DECISIONS {
-        let decided = decide(database, caller, question, lease, context_messages).await;
-        let row = match decided {
-            // Somebody stored the same id at the same moment; now it can be seen.
-            Err(error) if error.violates(MESSAGE_ID_KEY) => continue,
-            decided => decided?,
-        };
+        let row = decide(database, caller, question, lease, context).await?;
         let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
         return match outcome.as_str() {
             "started" => Ok(Begun::Started(read_turn(&row)?)),
-            "answered" => {
-                let (session_id, seq) = read_place(&row)?;
-                Ok(Begun::Answered {
-                    session_id,
-                    answer: read_answer(&row)?,
-                    seq,
-                })
-            }
+            "answered" => Ok(Begun::Answered {
+                answer: read_answer(&row)?,
+                seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
+            }),
             "not_found" => Err(Problem::SessionNotFound(question.session_id)),
             "reused" => Err(Problem::MessageIdReused),
             "inactive" => Err(Problem::SessionInactive),
@@ -153,6 +144,7 @@ pub async fn begin(
 pub async fn finish(
     database: &Database,
     caller: &Caller,
+    session_id: Uuid,
     turn: &Turn,
     lease: Lease,
     answer: &Answer,
@@ -168,8 +160,8 @@ pub async fn finish(
                 caller.deadline,
                 include_str!("sql/finish_turn.sql"),
                 &[
-                    (&turn.session_id, Type::UUID),
-                    (&caller.owner, Type::TEXT),
+                    (&session_id, Type::UUID),
+                    (&caller.owner_key(), Type::TEXT),
                     (&lease.lease_id, Type::UUID),
                     (&turn.question_seq, Type::INT8),
                     (&answer.response_id, Type::UUID),
@@ -190,19 +182,20 @@ pub async fn finish(
     Err(Problem::SessionBusy)
 }
 
-/// Gives the lease of a turn back that will not be finished, so that it can be repeated at once.
+/// Gives back the lease of a turn that will not be finished, so that the turn can be repeated
+/// immediately.
 ///
 /// # Errors
 /// A database problem; then the lease ends by itself.
 pub async fn abandon(
     database: &Database,
     caller: &Caller,
-    turn: &Turn,
+    session_id: Uuid,
     lease: Lease,
 ) -> Result<(), Problem> {
     let parameters: [Parameter<'_>; 3] = [
-        (&turn.session_id, Type::UUID),
-        (&caller.owner, Type::TEXT),
+        (&session_id, Type::UUID),
+        (&caller.owner_key(), Type::TEXT),
         (&lease.lease_id, Type::UUID),
     ];
     database
@@ -220,7 +213,7 @@ async fn decide(
     caller: &Caller,
     question: &Question,
     lease: Lease,
-    context_messages: i64,
+    context: ContextLimits,
 ) -> Result<Row, DatabaseError> {
     let rows = database
         .query(
@@ -228,15 +221,15 @@ async fn decide(
             include_str!("sql/begin_turn.sql"),
             &[
                 (&question.session_id, Type::UUID),
-                (&question.is_session_chosen, Type::BOOL),
-                (&caller.owner, Type::TEXT),
+                (&caller.owner_key(), Type::TEXT),
                 (&question.message_id, Type::UUID),
                 (&question.content, Type::TEXT),
                 (&question.audio_files, Type::JSONB),
                 (&question.metadata, Type::JSONB),
                 (&lease.lease_id, Type::UUID),
                 (&lease.duration.as_secs_f64(), Type::FLOAT8),
-                (&context_messages, Type::INT8),
+                (&context.messages, Type::INT8),
+                (&context.characters, Type::INT8),
             ],
         )
         .await?;
@@ -258,14 +251,9 @@ fn read_turn(row: &Row) -> Result<Turn, DatabaseError> {
         .map(|(role, content)| ContextMessage { role, content })
         .collect();
     Ok(Turn {
-        session_id: row.try_get("session_id")?,
         question_seq: row.try_get("question_seq")?,
         context,
     })
-}
-
-fn read_place(row: &Row) -> Result<(Uuid, i64), DatabaseError> {
-    Ok((row.try_get("session_id")?, row.try_get("answer_seq")?))
 }
 
 fn read_answer(row: &Row) -> Result<Answer, DatabaseError> {

@@ -432,7 +432,7 @@ impl Answer {
         for member in ["session_id", "message_id"] {
             if let Some(id) = self.body.get(member) {
                 assert!(
-                    status >= 500 || code == "session_busy",
+                    status >= 500 || ["session_busy", "model_context_exceeded"].contains(&code),
                     "only a turn to repeat names its ids: {}",
                     self.body
                 );

@@ -20,6 +20,10 @@ pub enum Reply {
     Text(String),
     /// Calls a function with these arguments.
     Call(&'static str, Value),
+    /// Answers with a message of the assistant's as it is.
+    Message(Value),
+    /// Sends the caller elsewhere.
+    Redirect(String),
     /// Answers with a status and a body.
     Raw(u16, &'static str, String),
     /// Answers with a text, but only after this time.
@@ -148,6 +152,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             });
             let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
             completion(message, "tool_calls")
+        }
+        Reply::Message(message) => completion(message, "tool_calls"),
+        Reply::Redirect(location) => {
+            (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response()
         }
         Reply::Raw(status, content_type, body) => {
             let status = StatusCode::from_u16(status).unwrap();

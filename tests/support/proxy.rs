@@ -60,8 +60,8 @@ struct State {
 enum Armed {
     /// At the message after this many more, in either direction.
     At(usize, Fault),
-    /// When the server has executed a statement, before its answer is passed on.
-    BeforeAnswer,
+    /// When the server has executed a statement, before its answer is passed on; so many times.
+    BeforeAnswers(usize),
 }
 
 impl Proxy {
@@ -127,7 +127,12 @@ impl Proxy {
 
     /// Lets the server execute the next statement, and cuts before its answer comes back.
     pub fn cut_before_next_answer(&self) {
-        *self.state.armed.lock().unwrap() = Some(Armed::BeforeAnswer);
+        self.cut_before_next_answers(1);
+    }
+
+    /// The same for this many statements, one after the other.
+    pub fn cut_before_next_answers(&self, count: usize) {
+        *self.state.armed.lock().unwrap() = Some(Armed::BeforeAnswers(count));
     }
 
     /// Lets this many more messages pass in either direction, and fails the connection of the next.
@@ -154,17 +159,17 @@ impl State {
                 *armed = Some(Armed::At(messages - 1, fault));
                 None
             }
-            Some(Armed::BeforeAnswer) | None => None,
+            Some(Armed::BeforeAnswers(_)) | None => None,
         }
     }
 
     fn take_before_answer(&self) -> bool {
         let mut armed = self.armed.lock().unwrap();
-        let here = matches!(*armed, Some(Armed::BeforeAnswer));
-        if here {
-            *armed = None;
-        }
-        here
+        let Some(Armed::BeforeAnswers(count)) = *armed else {
+            return false;
+        };
+        *armed = (count > 1).then(|| Armed::BeforeAnswers(count - 1));
+        true
     }
 }
 
@@ -237,9 +242,11 @@ async fn downward(
     state: &State,
     under_way: &AtomicUsize,
 ) -> Option<()> {
+    // The first time the server is ready ends the authentication, which is no statement.
+    let mut is_authenticated = false;
     loop {
         let mut message = read(from).await?;
-        if state.take_before_answer() {
+        if is_authenticated && state.take_before_answer() {
             while message[0] != READY_FOR_QUERY {
                 message = read(from).await?;
             }
@@ -253,6 +260,7 @@ async fn downward(
             Some(Fault::Stall) => std::future::pending().await,
         }
         if message[0] == READY_FOR_QUERY {
+            is_authenticated = true;
             state.round_trips.fetch_add(1, Ordering::SeqCst);
             // The first one ends the authentication, not a statement.
             let _ = under_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |count| {

@@ -4,6 +4,7 @@ use std::env;
 use std::time::Duration;
 
 use shared::settings;
+use shared::turns::ContextLimits;
 
 use crate::audio::Catalogue;
 use crate::model::{Model, Remote};
@@ -17,8 +18,12 @@ const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that consults 
 /// to be stored as well.
 const DEFAULT_MODEL_TIMEOUT_SECONDS: u64 = 20;
 
-/// How many messages the model is shown by default.
-const DEFAULT_CONTEXT_MESSAGES: i64 = 20;
+/// How much of what was said before the model is shown by default. The characters are about 12,000
+/// tokens of English and 50,000 of Chinese, which fits models of today with room for the answer.
+const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
+    messages: 20,
+    characters: 48_000,
+};
 
 /// The settings of the function.
 #[derive(Debug)]
@@ -29,8 +34,8 @@ pub struct ChatConfig {
     pub system_prompt: String,
     /// How long the model may take, all its function calls included.
     pub model_timeout: Duration,
-    /// How many messages before the question the model is shown.
-    pub context_messages: i64,
+    /// How much of what was said before the question the model is shown.
+    pub context: ContextLimits,
 }
 
 /// Why the settings cannot be used. Names the variable, never a key.
@@ -48,7 +53,7 @@ impl ChatConfig {
     }
 
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
-    /// `CONTEXT_MESSAGES`, `AUDIO_CATALOGUE`, the variable with the provider's key, and where that is
+    /// `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the provider's key, and where that is
     /// not set `MODEL_KEY_SECRET_ARN`: the secret with the key is fetched here, once.
     ///
     /// Without `MODEL` the built-in model answers; a model that is configured and cannot be used is
@@ -82,9 +87,14 @@ impl ChatConfig {
                     .map_err(ChatConfigError)?
                     .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
             ),
-            context_messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)
-                .map_err(ChatConfigError)?
-                .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
+            context: ContextLimits {
+                messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)
+                    .map_err(ChatConfigError)?
+                    .unwrap_or(DEFAULT_CONTEXT.messages),
+                characters: settings::number(&variables, "CONTEXT_CHARACTERS", 0..=10_000_000)
+                    .map_err(ChatConfigError)?
+                    .unwrap_or(DEFAULT_CONTEXT.characters),
+            },
         })
     }
 }

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use shared::caller::Caller;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
+use shared::ids::new_id;
 use shared::problem::Problem;
 use shared::record;
-use shared::request::{Caller, Request};
+use shared::request::Request;
 use shared::route::Route;
-use shared::turns::{self, Answer, Begun, Lease, Question, Turn};
+use shared::turns::{self, Answer, Begun, ContextMessage, Lease, Question, Turn};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -31,6 +33,9 @@ const MAX_JSON_BYTES: usize = 16 * 1024;
 
 /// What is kept back of the caller's time to store the answer.
 const FINISH_RESERVE: Duration = Duration::from_secs(3);
+
+/// How long releasing the lease of a failed turn may take: its caller waits for the bad news.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How much longer than the model's limit a lease lasts: the time to begin and to finish.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
@@ -72,37 +77,32 @@ impl Chat {
 
     /// Runs a turn to its end; also the stored end of one that ran before.
     async fn turn(&self, caller: &Caller, question: &Question) -> Result<Reply, Problem> {
+        let (session_id, message_id) = (question.session_id, question.message_id);
         let lease = Lease {
-            lease_id: Uuid::now_v7(),
+            lease_id: new_id(),
             duration: self.config.model_timeout + LEASE_MARGIN,
         };
-        let context_messages = self.config.context_messages;
-        let begun = turns::begin(&self.database, caller, question, lease, context_messages)
-            .await
-            .map_err(|problem| {
-                // It may have been stored all the same: the ids make it safe to repeat.
-                if problem.status().is_server_error() {
-                    problem.in_turn(question.session_id, question.message_id)
-                } else {
-                    problem
-                }
-            })?;
+        let context = self.config.context;
+        let begun = turns::begin(&self.database, caller, question, lease, context).await;
         let turn = match begun {
-            Begun::Started(turn) => turn,
-            Begun::Answered {
-                session_id,
-                answer,
-                seq,
-            } => {
-                record::session(session_id);
+            Ok(Begun::Started(turn)) => turn,
+            Ok(Begun::Answered { answer, seq }) => {
                 metrics::replayed();
-                return Ok(reply(question, session_id, &answer, seq)?.replayed());
+                return Ok(reply(question, &answer, seq)?.replayed());
             }
+            // It may have been stored all the same: the ids make it safe to repeat, and without the
+            // lease that can be done immediately.
+            Err(problem) if problem.status().is_server_error() => {
+                if problem.may_have_been_stored() {
+                    self.abandon(caller, session_id, lease).await;
+                }
+                return Err(problem.in_turn(session_id, message_id));
+            }
+            Err(problem) => return Err(problem),
         };
-        record::session(turn.session_id);
 
         let finished = match self.ask(caller, question, &turn).await {
-            Ok(answer) => turns::finish(&self.database, caller, &turn, lease, &answer)
+            Ok(answer) => turns::finish(&self.database, caller, session_id, &turn, lease, &answer)
                 .await
                 .map(|seq| (answer, seq)),
             Err(problem) => Err(problem),
@@ -110,11 +110,11 @@ impl Chat {
         match finished {
             Ok((answer, seq)) => {
                 metrics::stored();
-                reply(question, turn.session_id, &answer, seq)
+                reply(question, &answer, seq)
             }
             Err(problem) => {
-                self.abandon(caller, &turn, lease).await;
-                Err(problem.in_turn(turn.session_id, question.message_id))
+                self.abandon(caller, session_id, lease).await;
+                Err(problem.in_turn(session_id, message_id))
             }
         }
     }
@@ -128,28 +128,56 @@ impl Chat {
     ) -> Result<Answer, Problem> {
         let asked = Instant::now();
         let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
-        let answer =
-            self.config
-                .model
-                .answer(&self.config.system_prompt, &turn.context, &question.content);
-        let answered = timeout_at(limit, answer).await;
+        let answered = timeout_at(limit, self.answer(&turn.context, &question.content)).await;
         metrics::asked(asked.elapsed());
         match answered {
             Ok(Ok(answer)) => {
                 metrics::answered(&answer);
                 Ok(answer)
             }
+            Ok(Err(failure)) if failure.is_context_exceeded() => {
+                Err(Problem::ModelContextExceeded(Box::new(failure)))
+            }
             Ok(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
             Err(_) => Err(Problem::ModelTimeout(limit - asked)),
         }
     }
 
-    /// Lets the turn be repeated at once. Where that fails, the lease ends by itself.
-    async fn abandon(&self, caller: &Caller, turn: &Turn, lease: Lease) {
-        if let Err(problem) = turns::abandon(&self.database, caller, turn, lease).await {
+    /// Asks the model, with ever less of the context while the provider says that it is too much.
+    async fn answer(
+        &self,
+        mut context: &[ContextMessage],
+        question: &str,
+    ) -> Result<Answer, ModelFailure> {
+        let ChatConfig {
+            model,
+            system_prompt,
+            ..
+        } = &self.config;
+        loop {
+            match model.answer(system_prompt, context, question).await {
+                Err(failure) if failure.is_context_exceeded() && !context.is_empty() => {
+                    tracing::info!(
+                        messages = context.len(),
+                        "the context is too long for the model"
+                    );
+                    context = &context[context.len().div_ceil(2)..];
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Lets the turn be repeated immediately. Where that fails, the lease ends by itself.
+    async fn abandon(&self, caller: &Caller, session_id: Uuid, lease: Lease) {
+        let caller = Caller {
+            deadline: caller.deadline.min(Instant::now() + ABANDON_TIMEOUT),
+            ..caller.clone()
+        };
+        if let Err(problem) = turns::abandon(&self.database, &caller, session_id, lease).await {
             tracing::warn!(
                 code = problem.code(),
-                "the lease of a failed turn is left to end"
+                "the lease of a failed turn could not be released and will expire"
             );
         }
     }
@@ -171,16 +199,18 @@ impl Endpoint for Chat {
 fn question(request: &Request) -> Result<Question, Problem> {
     let fields = request.fields()?;
     let session_id = fields.optional_id("session_id")?;
-    if let Some(session_id) = session_id {
-        record::session(session_id);
-    }
+    let message_id = fields.optional_id("message_id")?;
+    let session_id = match (session_id, message_id) {
+        (Some(session_id), _) => session_id,
+        // The same one however often the call is repeated.
+        (None, Some(message_id)) => request.caller().session_of(message_id),
+        (None, None) => new_id(),
+    };
+    record::session(session_id);
     Ok(Question {
         content: fields.required_text("query", MAX_QUERY_CHARACTERS)?,
-        session_id: session_id.unwrap_or_else(Uuid::now_v7),
-        is_session_chosen: session_id.is_some(),
-        message_id: fields
-            .optional_id("message_id")?
-            .unwrap_or_else(Uuid::now_v7),
+        session_id,
+        message_id: message_id.unwrap_or_else(new_id),
         audio_files: fields.optional_objects("audio_files", MAX_JSON_BYTES)?,
         metadata: fields.optional_object("metadata", MAX_JSON_BYTES)?,
     })
@@ -188,19 +218,14 @@ fn question(request: &Request) -> Result<Question, Problem> {
 
 /// The answer of a turn. `seq` has no gaps, so the place of the answer is the length of the
 /// conversation that it ends.
-fn reply(
-    question: &Question,
-    session_id: Uuid,
-    answer: &Answer,
-    seq: i64,
-) -> Result<Reply, Problem> {
+fn reply(question: &Question, answer: &Answer, seq: i64) -> Result<Reply, Problem> {
     Reply::json(&TurnAnswer {
         response: &answer.content,
         query: &question.content,
         audio_files: &answer.audio_files,
         audio_provided: !answer.audio_files.is_empty(),
         conversation_length: seq,
-        session_id,
+        session_id: question.session_id,
         message_id: question.message_id,
         response_id: answer.response_id,
         function_calls: &answer.function_calls,

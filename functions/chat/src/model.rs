@@ -22,10 +22,37 @@ pub enum Model {
     Remote(Box<Remote>),
 }
 
+/// The longest answer that is stored, in bytes of UTF-8, and the longest list of its function calls or
+/// recordings, in bytes of JSON. However they are escaped, one answer then fits into one reply of
+/// Lambda's, which is 6 MB.
+const MAX_STORED_BYTES: usize = 256 * 1024;
+
+/// What stands at the end of a text that was cut off.
+const CUT_OFF: &str = "…";
+
 /// Why a model did not answer. Says nothing of what was said.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ModelFailure(String);
+#[error("{description}")]
+pub struct ModelFailure {
+    description: String,
+    is_context_exceeded: bool,
+}
+
+impl ModelFailure {
+    fn new(description: impl Into<String>) -> Self {
+        Self {
+            description: description.into(),
+            is_context_exceeded: false,
+        }
+    }
+
+    /// Whether the provider says that question and context are too long for the model. Asking again
+    /// does not help; asking with less does.
+    #[must_use]
+    pub fn is_context_exceeded(&self) -> bool {
+        self.is_context_exceeded
+    }
+}
 
 impl Model {
     /// The name of the built-in model, as `MODEL` and answers have it.
@@ -66,13 +93,40 @@ impl Model {
             Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
         };
         Ok(Answer {
-            content: storable_text(&answer.content),
-            function_calls: answer.function_calls.into_iter().map(storable).collect(),
-            audio_files: answer.audio_files.into_iter().map(storable).collect(),
+            content: cut_off(storable_text(&answer.content)),
+            function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
+            audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
             model: storable_text(&answer.model),
             ..answer
         })
     }
+}
+
+/// A text of at most [`MAX_STORED_BYTES`].
+fn cut_off(mut text: String) -> String {
+    if text.len() > MAX_STORED_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len()));
+        text.push_str(CUT_OFF);
+        tracing::warn!("an answer was cut off that is too long to be stored");
+    }
+    text
+}
+
+/// The first of these values that have [`MAX_STORED_BYTES`] together.
+fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
+    let mut bytes = 0;
+    let mut all = values.peekable();
+    let mut fitting = Vec::new();
+    while let Some(value) = all.next_if(|value| {
+        bytes += value.to_string().len();
+        bytes <= MAX_STORED_BYTES
+    }) {
+        fitting.push(value);
+    }
+    if all.peek().is_some() {
+        tracing::warn!("function calls or recordings were left out that are too long to be stored");
+    }
+    fitting
 }
 
 /// PostgreSQL cannot store U+0000, and a model's answer is not the caller's to mend.
@@ -111,6 +165,20 @@ mod tests {
         let expected =
             json!({ "a\u{fffd}": ["\u{fffd}", { "b": "x\u{fffd}y", "c": 1 }], "d": null });
         assert_eq!(storable(value), expected);
+    }
+
+    #[test]
+    fn an_answer_that_is_too_long_to_be_carried_is_cut_off() {
+        let long = "\u{1}ü\"".repeat(100_000);
+        let cut = cut_off(long.clone());
+        assert!(cut.len() <= MAX_STORED_BYTES && cut.len() > MAX_STORED_BYTES - 10);
+        assert!(long.starts_with(cut.trim_end_matches(CUT_OFF)) && cut.ends_with(CUT_OFF));
+        assert_eq!(cut_off("short".into()), "short");
+
+        let calls = (0..2000).map(|number| json!({ "name": "f".repeat(1000), "number": number }));
+        let stored = those_that_fit(calls);
+        assert!((200..260).contains(&stored.len()), "{}", stored.len());
+        assert_eq!(stored[199]["number"], 199);
     }
 
     #[test]

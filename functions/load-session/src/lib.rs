@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
+use shared::ids::new_id;
 use shared::messages::Message;
 use shared::problem::Problem;
 use shared::record;
@@ -68,7 +69,7 @@ impl Endpoint for LoadSession {
             });
         };
 
-        let copy_id = Uuid::now_v7();
+        let copy_id = new_id();
         let copy = sessions::fork(database, caller, session_id, message_id, copy_id).await?;
         Reply::json(&Answer {
             success: true,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use shared::database::Database;
 use shared::endpoint::{Endpoint, Reply};
+use shared::ids::new_id;
 use shared::problem::Problem;
 use shared::record;
 use shared::request::Request;
@@ -42,9 +43,10 @@ impl Endpoint for Reset {
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`].
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.query_id("session_id")?;
+        request.refuse_in_body("session_id")?;
         let (database, caller) = (&self.database, request.caller());
 
-        let new_session_id = Uuid::now_v7();
+        let new_session_id = new_id();
         record::session(session_id.unwrap_or(new_session_id));
         match session_id {
             Some(session_id) => {
@@ -55,7 +57,12 @@ impl Endpoint for Reset {
 
         Reply::json(&Answer {
             success: true,
-            message: "Conversation history cleared. Ready for new consultation session.",
+            message: match session_id {
+                Some(_) => "Conversation history cleared. Ready for new consultation session.",
+                None => {
+                    "No session was named, so none was closed. Ready for new consultation session."
+                }
+            },
             session_id,
             new_session_id,
         })

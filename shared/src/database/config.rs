@@ -287,7 +287,7 @@ mod tests {
                 SslMode::VerifyFull,
             ),
             (
-                "postgresql://u@localhost/chat?sslmode=verify-ca",
+                "postgresql://u@localhost/chat?sslmode=verify-ca&sslrootcert=/ca.pem",
                 SslMode::VerifyCa,
             ),
             (
@@ -324,6 +324,8 @@ mod tests {
             "postgresql://u:p@ep-x-1-pooler.eu-central-1.aws.neon.tech/db?sslmode=require&channel_binding=require",
             "postgresql://postgres.ref:p@aws-0-eu-central-1.pooler.supabase.com:6543/postgres?pgbouncer=true&connection_limit=1",
             "postgresql://u:p@h1:5432,h2:5433/db?target_session_attrs=read-write&load_balance_hosts=random",
+            "postgresql://u:p@a.b.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca",
+            "postgresql://u@h/d?sslmode=verify-ca&sslrootcert=rds",
             "postgresql://u:p@h/db?options=-c%20search_path%3Dchat&application_name=me",
             "host=h port=6432 dbname=db user=u password='it\\'s' connect_timeout=10 keepalives_count=3",
             "postgresql:///db?host=/var/run/postgresql",
@@ -368,6 +370,8 @@ mod tests {
             ("postgresql://u:secret%zz@h/d", "the password has a %"),
             ("postgresql://u:sec/ret@h/d", "port"),
             ("postgresql://u:pa/secret?secret=x@h", "port"),
+            ("postgresql://u:123/secret@h.example/db", "%2F"),
+            ("postgresql://u:123/abc?secret=2@h/db", "%2F"),
             ("postgresql://u:p@h/d?application_name=%zz", "value has a %"),
             ("host=h password=p secret=x", "white space"),
             ("host=h sslcrl=/crl.pem", "sslcrl"),
@@ -395,6 +399,15 @@ mod tests {
                 "sslnegotiation",
             ),
             ("postgresql://u:secret@h/d?sslcert=/c.pem", "sslkey"),
+            ("postgresql://u:secret@h/d?sslmode=verify-ca", "sslrootcert"),
+            (
+                "postgresql://u:secret@p.proxy-a.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca",
+                "verify-full",
+            ),
+            (
+                "postgresql://u:secret@p.proxy-a.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca&sslrootcert=rds",
+                "verify-full",
+            ),
         ];
         for (text, expected) in cases {
             let error = DatabaseConfig::parse(text)
@@ -441,7 +454,11 @@ mod tests {
         let cases = [
             ("postgresql://u@h/d", None),
             ("postgresql://u@h/d?sslmode=require", Some("sslmode")),
-            ("postgresql://u@h/d?sslmode=verify-ca", None),
+            ("postgresql://u@h/d?sslmode=verify-ca", Some("sslrootcert")),
+            (
+                "postgresql://u@h/d?sslmode=verify-ca&sslrootcert=/ca.pem",
+                None,
+            ),
             ("postgresql://u@h/d?sslmode=prefer", Some("sslmode")),
             ("postgresql://u@localhost/d", Some("sslmode")),
             ("postgresql://u@h,i/d", Some("one host")),

@@ -54,6 +54,14 @@ fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
         names.push(decode(name, "host")?);
         ports.push(port);
     }
+    // Without credentials in front, what looks like a port may be the beginning of a password with a
+    // slash in it, and the rest of it would be taken for the database or a parameter.
+    let has_port = ports.iter().any(|port| !port.is_empty());
+    if credentials.is_none() && has_port && (database.contains('@') || query.contains('@')) {
+        return error(
+            "there is an @ behind the host; is a / of the password not written as %2F? (An @ is %40)",
+        );
+    }
     if names.iter().any(|name| name.contains('@')) {
         return error("the host has an @ in it; write an @ in the password as %40");
     }

@@ -13,6 +13,8 @@ use crate::causes::with_causes;
 pub enum DatabaseFailure {
     /// Wait and try again: the server cannot be reached, refuses to connect, or is out of room.
     Unavailable,
+    /// A statement took longer than it may, on a connection that is alive.
+    Timeout,
     /// Run the migrations: a table, column or function is not there.
     SchemaMissing,
     /// Grant these rights, each as `RIGHT on object`.
@@ -33,6 +35,8 @@ struct Failed {
     state: Option<SqlState>,
     constraint: Option<String>,
     lost: bool,
+    /// Whether the server may have executed the statement all the same.
+    may_have_run: bool,
     /// Only of a failure to connect.
     refusal: Refusal,
     description: String,
@@ -64,12 +68,22 @@ impl DatabaseError {
         self.0.constraint.as_deref() == Some(constraint)
     }
 
-    /// A statement did not come back within its limit.
+    /// A statement did not come back within its limit, although the server is there.
     pub(super) fn statement_timed_out() -> Self {
+        Self::plain(
+            DatabaseFailure::Timeout,
+            false,
+            "the statement was not answered in time and was cancelled",
+        )
+    }
+
+    /// A statement did not come back within its limit, and neither did its cancellation: whatever is
+    /// on the other side, it does not answer.
+    pub(super) fn connection_went_silent() -> Self {
         Self::plain(
             DatabaseFailure::Unavailable,
             true,
-            "the statement was not answered in time",
+            "the server does not answer any more",
         )
     }
 
@@ -164,6 +178,18 @@ impl DatabaseError {
         self.0.refusal == Refusal::Password
     }
 
+    /// Whether the server may have executed the statement all the same.
+    #[must_use]
+    pub fn may_have_run(&self) -> bool {
+        self.0.may_have_run
+    }
+
+    /// The same failure of a statement that was sent.
+    pub(super) fn after_sending(mut self) -> Self {
+        self.0.may_have_run = true;
+        self
+    }
+
     /// Whether the connection is of no use any more.
     pub(super) fn ends_connection(&self) -> bool {
         self.0.lost
@@ -176,6 +202,7 @@ impl DatabaseError {
             state: None,
             constraint: None,
             lost,
+            may_have_run: false,
             refusal: Refusal::Final,
             description,
         }))
@@ -196,6 +223,7 @@ impl From<&tokio_postgres::Error> for DatabaseError {
                 state: Some(answer.code().clone()),
                 constraint: answer.constraint().map(str::to_owned),
                 lost: ends_session(answer),
+                may_have_run: false,
                 refusal: Refusal::Final,
                 description: describe(answer),
             }));
@@ -281,9 +309,8 @@ fn failure(state: &SqlState) -> DatabaseFailure {
         | SqlState::UNDEFINED_FUNCTION
         | SqlState::INVALID_SCHEMA_NAME => DatabaseFailure::SchemaMissing,
         SqlState::INSUFFICIENT_PRIVILEGE => DatabaseFailure::Permission("a right".to_owned()),
+        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => DatabaseFailure::Timeout,
         SqlState::INVALID_CATALOG_NAME
-        | SqlState::QUERY_CANCELED
-        | SqlState::LOCK_NOT_AVAILABLE
         | SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::T_R_DEADLOCK_DETECTED
         | SqlState::READ_ONLY_SQL_TRANSACTION => DatabaseFailure::Unavailable,

@@ -35,6 +35,9 @@ use crate::record;
 /// How long connecting ahead may take. Lambda's init phase ends after 10 s, and begins anew then.
 const WARM_LIMIT: Duration = Duration::from_secs(8);
 
+/// How long a cancelled statement may take to end. One that does not tells that nobody is there.
+const CANCEL_GRACE: Duration = Duration::from_secs(1);
+
 /// How long the server may take for a sign of life.
 const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -98,12 +101,44 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        let deadline = deadline.min(Instant::now() + self.config.limits().operation());
-        match self.attempt(deadline, statement, parameters).await {
-            Err(error) if error.may_repeat() => {
+        let limits = self.config.limits();
+        let deadline = deadline.min(Instant::now() + limits.operation());
+        self.run(deadline, limits.statement, statement, parameters)
+            .await
+    }
+
+    /// Runs a statement whose work grows with the session: it may take all the time the caller has.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    pub async fn query_at_length(
+        &self,
+        deadline: Instant,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let limit = deadline
+            .saturating_duration_since(Instant::now())
+            .saturating_sub(CANCEL_GRACE)
+            .max(self.config.limits().statement);
+        self.run(deadline, limit, statement, parameters).await
+    }
+
+    /// Runs a statement, and once more if its connection was lost.
+    async fn run(
+        &self,
+        deadline: Instant,
+        limit: Duration,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        match self.attempt(deadline, limit, statement, parameters).await {
+            Err(error) if error.may_repeat() && Instant::now() < deadline => {
                 tracing::warn!(cause = %error, "repeating a statement");
                 record::repeat();
-                self.attempt(deadline, statement, parameters).await
+                self.attempt(deadline, limit, statement, parameters)
+                    .await
+                    .map_err(DatabaseError::after_sending)
             }
             outcome => outcome,
         }
@@ -112,6 +147,7 @@ impl Database {
     async fn attempt(
         &self,
         deadline: Instant,
+        limit: Duration,
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
@@ -121,27 +157,30 @@ impl Database {
         let connection = self.connection(&mut slot, arrived, deadline).await?;
 
         record::round_trip();
-        let limit = deadline.min(Instant::now() + self.config.limits().statement);
-        let answer = timeout_at(
-            limit,
-            connection.client().query_typed(statement, parameters),
-        );
-        let error = match answer.await {
-            Ok(Ok(rows)) => {
+        let limit = deadline.min(Instant::now() + limit);
+        let answered = {
+            let answer = connection.client().query_typed(statement, parameters);
+            let mut answer = std::pin::pin!(answer);
+            match timeout_at(limit, &mut answer).await {
+                Ok(answered) => answered.map_err(DatabaseError::from),
+                Err(_) => {
+                    connection.cancel();
+                    after_cancelling(answer, deadline).await
+                }
+            }
+        };
+        let error = match answered {
+            Ok(rows) => {
                 slot.connection = Some(connection);
                 return Ok(rows);
             }
-            Ok(Err(error)) => DatabaseError::from(error),
-            Err(_) => {
-                connection.cancel();
-                DatabaseError::statement_timed_out()
-            }
+            Err(error) => error,
         };
         let error = privileges::explain(&connection, limit, error).await;
         if !error.ends_connection() {
             slot.connection = Some(connection);
         }
-        Err(error)
+        Err(error.after_sending())
     }
 
     /// The kept connection, taken out of its place, or a new one. Callers that `arrived` while
@@ -222,5 +261,30 @@ impl Database {
         if let Some(connection) = connection {
             connection.say_goodbye().await;
         }
+    }
+}
+
+/// What a statement comes to that was cancelled because it took too long. A server that ends it is
+/// there, so the statement is at fault, and sending it again would only cost the same once more. A
+/// server that says nothing is lost. Whoever has no time to find out is told of the first.
+async fn after_cancelling(
+    answer: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>>,
+    deadline: Instant,
+) -> Result<Vec<Row>, DatabaseError> {
+    let until = deadline.min(Instant::now() + CANCEL_GRACE);
+    match timeout_at(until, answer).await {
+        // It was done just then.
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => {
+            let error = DatabaseError::from(error);
+            Err(match error.failure() {
+                DatabaseFailure::Timeout => DatabaseError::statement_timed_out(),
+                _ => error,
+            })
+        }
+        Err(_) if until == deadline => {
+            Err(DatabaseError::statement_timed_out().with_lost_connection())
+        }
+        Err(_) => Err(DatabaseError::connection_went_silent()),
     }
 }

@@ -16,6 +16,9 @@ const END: &str = "-----END CERTIFICATE-----\n";
 /// What each certificate's comment starts with.
 const RDS: &str = "# Amazon RDS ";
 
+/// What the comments of Amazon's public authorities start with.
+const AMAZON: &str = "# Amazon Root CA ";
+
 /// The last labels of a host name of RDS; the region stands before them.
 const RDS_DOMAIN: &str = ".rds.amazonaws.com";
 
@@ -78,6 +81,18 @@ impl Roots {
         matches!(self, Self::Known { system: true, .. })
     }
 
+    /// Whether any of them gives certificates to anybody who asks, so that one of theirs proves nothing
+    /// without the name in it.
+    #[must_use]
+    pub fn are_public(&self) -> bool {
+        match self {
+            Self::None | Self::File(_) => false,
+            Self::Known { bundle, system } => {
+                *system || bundle.iter().any(|part| part.starts_with(AMAZON))
+            }
+        }
+    }
+
     /// The certificates, without the system's.
     ///
     /// # Errors
@@ -123,7 +138,7 @@ fn part_for(host: &str) -> Option<String> {
         .strip_suffix(&format!(".{region}{RDS_DOMAIN}"))
         .and_then(|before| before.rsplit_once('.'));
     if id.is_some_and(|(_, id)| id.starts_with("proxy-")) {
-        return Some("# Amazon Root CA ".into());
+        return Some(AMAZON.into());
     }
     Some(format!("{RDS}{region} Root CA "))
 }

@@ -121,14 +121,21 @@ impl TlsSettings {
             (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
             _ => return refuse("sslcert and sslkey are needed together"),
         };
+        let roots = match given_roots {
+            Some(name) => Roots::named(name, hosts),
+            None if mode >= SslMode::VerifyCa => Roots::for_hosts(hosts),
+            None => Roots::None,
+        };
+        if mode == SslMode::VerifyCa && roots.are_public() {
+            return refuse(
+                "sslmode=verify-ca needs sslrootcert, a file with the authority of your server: anybody \
+                 has a certificate of a public one; or use verify-full",
+            );
+        }
         Ok(Self {
             mode,
             direct,
-            roots: match given_roots {
-                Some(name) => Roots::named(name, hosts),
-                None if mode >= SslMode::VerifyCa => Roots::for_hosts(hosts),
-                None => Roots::None,
-            },
+            roots,
             identity,
             oldest: protocol(parameters, "ssl_min_protocol_version")?,
             newest: protocol(parameters, "ssl_max_protocol_version")?,

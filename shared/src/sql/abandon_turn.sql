@@ -1,4 +1,5 @@
--- Gives the lease of a turn back that will not be finished, so that it can be repeated at once.
+-- Gives back the lease of a turn that will not be finished, so that the turn can be repeated
+-- immediately.
 --
 -- $1 session_id, $2 owner, $3 lease_id
 update chat_sessions

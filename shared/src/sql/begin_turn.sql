@@ -4,35 +4,21 @@
 -- All is decided on one snapshot (`seen`), and the session's row is written only if it is still as
 -- it was there. Otherwise the outcome is `stale`: the caller sends the statement again.
 --
--- $1 session_id, $2 whether the caller chose it, $3 owner, $4 message_id, $5 content,
--- $6 audio_files, $7 metadata, $8 lease_id, $9 lease in seconds, $10 number of messages of context
+-- $1 session_id, $2 owner, $3 message_id, $4 content, $5 audio_files, $6 metadata, $7 lease_id,
+-- $8 lease in seconds, $9 messages of context, $10 characters of context
 with
 clock as materialized (
     select clock_timestamp() as now
 ),
--- A repeated call that names no session means the one in which its message is.
-chosen as materialized (
-    select coalesce(
-        (
-            select s.session_id
-            from chat_messages m
-            join chat_sessions s using (session_id)
-            where m.message_id = $4
-              and s.owner is not distinct from $3
-              and not $2
-        ),
-        $1
-    ) as session_id
-),
 seen as (
-    select s.owner, s.is_active, s.message_count, s.lease_id, s.lease_until
-    from chosen
-    join chat_sessions s using (session_id)
+    select owner, is_active, message_count, lease_id, lease_until
+    from chat_sessions
+    where session_id = $1
 ),
 repeated as (
     select
         m.seq,
-        m.session_id = chosen.session_id and m.role = 'user' and m.content = $5 as is_same,
+        m.role = 'user' and m.content = $4 as is_same,
         answer.message_id as response_id,
         answer.seq as answer_seq,
         answer.content,
@@ -41,23 +27,23 @@ repeated as (
         answer.model,
         answer.input_tokens,
         answer.output_tokens
-    from chosen
-    cross join chat_messages m
+    from chat_messages m
     left join chat_messages answer
         on answer.session_id = m.session_id
         and answer.reply_to_seq = m.seq
-    where m.message_id = $4
+    where m.session_id = $1
+      and m.message_id = $3
 ),
 judged as (
     select
         case
-            when exists (select from seen where owner is distinct from $3) then 'not_found'
+            when exists (select from seen where owner is distinct from $2) then 'not_found'
             when exists (select from repeated where not is_same) then 'reused'
             when exists (select from repeated where response_id is not null) then 'answered'
             when exists (select from seen where not is_active) then 'inactive'
             when exists (
                 select from seen
-                where lease_id <> $8
+                where lease_id <> $7
                   and lease_until > (select now from clock)
             ) then 'busy'
             else 'started'
@@ -71,9 +57,8 @@ session as (
         first_message_time, last_message_time, lease_id, lease_until
     )
     select
-        chosen.session_id, $3, now, now, 1, 1, now, now, $8, now + make_interval(secs => $9)
+        $1, $2, now, now, 1, 1, now, now, $7, now + make_interval(secs => $8)
     from judged
-    cross join chosen
     cross join clock
     where outcome = 'started'
     on conflict (session_id) do update
@@ -98,14 +83,16 @@ question as (
     insert into chat_messages (
         session_id, seq, message_id, role, content, timestamp, audio_files, metadata
     )
-    select session_id, message_count, $4, 'user', $5, last_message_time, $6, $7
+    select session_id, message_count, $3, 'user', $4, last_message_time, $5, $6
     from session
     cross join judged
     where judged.added = 1
     returning seq
 ),
-context as (
-    select recent.*
+recent as (
+    select
+        m.*,
+        sum(length(m.content)) over (order by m.seq desc) as characters
     from session
     -- For this one session, so that its index is read from the end and no further than the limit.
     cross join lateral (
@@ -114,11 +101,15 @@ context as (
         where m.session_id = session.session_id
           and m.seq < coalesce((select seq from repeated), 9223372036854775807)
         order by m.seq desc
-        limit $10
-    ) recent
+        limit $9
+    ) m
+),
+context as (
+    select seq, role, content
+    from recent
+    where characters <= $10
 )
 select
-    chosen.session_id,
     case
         when judged.outcome = 'started' and not exists (select from session) then 'stale'
         else judged.outcome
@@ -135,5 +126,4 @@ select
     repeated.input_tokens,
     repeated.output_tokens
 from judged
-cross join chosen
 left join repeated on judged.outcome = 'answered'

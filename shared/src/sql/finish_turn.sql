@@ -39,4 +39,5 @@ from answer
 union all
 select seq
 from chat_messages
-where message_id = $5
+where session_id = $1
+  and message_id = $5

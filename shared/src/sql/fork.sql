@@ -5,7 +5,10 @@
 -- The ids of the copied messages follow from the new session's id, so that they are the same however
 -- often the statement is sent: the time of that id, and a digest of it and the place.
 --
--- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to give back
+-- A copy that would be too long is not made; `message_count` says how long.
+--
+-- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to give back,
+-- $6 messages a copy may have
 with
 source as (
     select s.session_id, s.owner
@@ -25,7 +28,10 @@ prefix as (
         m.metadata, m.model, m.input_tokens, m.output_tokens,
         overlay(
             overlay(
-                overlay(md5($4::text || m.seq::text) placing left(replace($4::text, '-', ''), 12) from 1)
+                overlay(
+                    left(encode(sha256(convert_to($4::text || m.seq::text, 'UTF8')), 'hex'), 32)
+                    placing left(replace($4::text, '-', ''), 12) from 1
+                )
                 placing '7' from 13
             )
             placing '8' from 17
@@ -34,6 +40,7 @@ prefix as (
     join chat_messages m
         on m.session_id = $1
         and m.seq <= point.seq
+    where point.seq <= $6
 ),
 session as (
     insert into chat_sessions (

@@ -1,8 +1,8 @@
 //! The built-in model: no language model, but it says so, remembers, and calls functions.
 
 use serde_json::{Value, json};
+use shared::ids::new_id;
 use shared::turns::{Answer, ContextMessage};
-use uuid::Uuid;
 
 use super::Model;
 use crate::audio::{Catalogue, FUNCTION_NAME};
@@ -49,7 +49,7 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
         .map(|message| count_words(&message.content))
         .sum::<i64>();
     Answer {
-        response_id: Uuid::now_v7(),
+        response_id: new_id(),
         input_tokens: read + count_words(question),
         output_tokens: count_words(&content),
         content,

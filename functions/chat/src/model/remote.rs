@@ -10,14 +10,14 @@ use std::time::Duration;
 use genai::adapter::AdapterKind;
 use genai::chat::{ChatMessage, ChatRequest, ChatResponse, Tool, ToolCall, ToolResponse};
 use genai::resolver::Endpoint;
-use genai::{Client, ServiceTarget, WebConfig};
+use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
+use shared::ids::new_id;
 use shared::turns::{Answer, ContextMessage};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
-use self::failure::describe;
+use self::failure::{describe, failure};
 use self::provider::{identify, require_region, usable_key};
 use super::ModelFailure;
 use crate::audio::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
@@ -25,6 +25,9 @@ use crate::config::ChatConfigError;
 
 /// How often the model may call functions before it has to answer.
 const MAX_ROUNDS: usize = 5;
+
+/// How many function calls are run for one answer.
+const MAX_CALLS: usize = 32;
 
 /// How long connecting to the provider may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -60,10 +63,17 @@ impl Remote {
         catalogue: Option<Catalogue>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ChatConfigError> {
-        let client = Client::builder()
-            .with_web_config(WebConfig::default().with_connect_timeout(CONNECT_LIMIT))
+        // No redirects: the next host would get the conversation, and the key where it is in a header
+        // of the provider's own.
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_LIMIT)
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| ChatConfigError("the model's HTTP client cannot be built".into()))?;
+        let client = Client::builder()
+            .with_reqwest(client)
+            .build()
+            .map_err(|_| ChatConfigError("the model's client cannot be built".into()))?;
 
         let model = identify(name, base_url.is_some())?;
         if model.adapter_kind == AdapterKind::BedrockSigv4 {
@@ -133,7 +143,7 @@ impl Remote {
                 .collect();
             request = request.append_message(responses);
         }
-        Err(ModelFailure(format!(
+        Err(ModelFailure::new(format!(
             "the model called functions {MAX_ROUNDS} times and did not answer"
         )))
     }
@@ -143,20 +153,23 @@ impl Remote {
         let asked = async move { client.exec_chat(target, request, None).await };
         let response = if self.target.model.adapter_kind == AdapterKind::BedrockSigv4 {
             let runtime = blocking_runtime()
-                .ok_or_else(|| ModelFailure("no thread can be started to sign requests".into()))?;
+                .ok_or_else(|| ModelFailure::new("no thread can be started to sign requests"))?;
             // A set, because it ends its task when the caller stops waiting.
             let mut task = JoinSet::new();
             task.spawn_on(asked, runtime.handle());
             let answered = task.join_next().await.and_then(Result::ok);
-            answered.ok_or_else(|| ModelFailure("signing the request failed".into()))?
+            answered.ok_or_else(|| ModelFailure::new("signing the request failed"))?
         } else {
             asked.await
         };
-        response.map_err(|error| ModelFailure(describe(&error)))
+        response.map_err(|error| failure(&error))
     }
 
     /// Runs one function call and records it.
     fn run(&self, call: &ToolCall, progress: &mut Progress) -> Value {
+        if progress.function_calls.len() == MAX_CALLS {
+            return json!({ "error": "too many calls; answer with what you have" });
+        }
         let result = match &self.catalogue {
             Some(catalogue) if call.fn_name == FUNCTION_NAME => {
                 let recordings = catalogue.recommend(&call.fn_arguments);
@@ -185,12 +198,12 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
             .stop_reason
             .as_ref()
             .map_or("none given", |reason| reason.raw());
-        return Err(ModelFailure(format!(
+        return Err(ModelFailure::new(format!(
             "the model answered with no text (reason: {reason})"
         )));
     }
     Ok(Answer {
-        response_id: Uuid::now_v7(),
+        response_id: new_id(),
         content,
         audio_files: progress.audio_files,
         function_calls: progress.function_calls,

@@ -4,6 +4,53 @@ use genai::{Error, webc};
 use serde_json::Value;
 use shared::causes::causes;
 
+use crate::model::ModelFailure;
+
+/// The statuses by which providers refuse what is too long.
+const TOO_LONG_STATUSES: [u16; 3] = [400, 413, 422];
+
+/// What providers call it. OpenAI has a code for it; the others say it in their sentence, and so do
+/// most of those who speak OpenAI's protocol.
+const TOO_LONG_WORDS: [&str; 12] = [
+    "context_length_exceeded",
+    "request_too_large",
+    "context length",
+    "context window",
+    "context size",
+    "maximum context",
+    "prompt is too long",
+    "input is too long",
+    "too many input tokens",
+    "too many tokens",
+    "input token count",
+    "maximum number of tokens",
+];
+
+/// What a failure means to a turn.
+pub fn failure(error: &Error) -> ModelFailure {
+    ModelFailure {
+        description: describe(error),
+        is_context_exceeded: is_context_exceeded(error),
+    }
+}
+
+fn is_context_exceeded(error: &Error) -> bool {
+    let (status, body) = match error {
+        Error::WebModelCall {
+            webc_error: webc::Error::ResponseFailedStatus { status, body, .. },
+            ..
+        }
+        | Error::WebAdapterCall {
+            webc_error: webc::Error::ResponseFailedStatus { status, body, .. },
+            ..
+        }
+        | Error::HttpError { status, body, .. } => (status.as_u16(), body),
+        _ => return false,
+    };
+    let body = body.to_lowercase();
+    TOO_LONG_STATUSES.contains(&status) && TOO_LONG_WORDS.iter().any(|words| body.contains(words))
+}
+
 /// What may be logged of a failure. genai's own texts hold the request and the answer.
 pub fn describe(error: &Error) -> String {
     match error {
