@@ -78,6 +78,7 @@ impl Chat {
     /// Runs a turn to its end; also the stored end of one that ran before.
     async fn turn(&self, caller: &Caller, question: &Question) -> Result<Reply, Problem> {
         let (session_id, message_id) = (question.session_id, question.message_id);
+        record::session(session_id);
         let lease = Lease {
             lease_id: new_id(),
             duration: self.config.model_timeout + LEASE_MARGIN,
@@ -199,6 +200,9 @@ impl Endpoint for Chat {
 fn question(request: &Request) -> Result<Question, Problem> {
     let fields = request.fields()?;
     let session_id = fields.optional_id("session_id")?;
+    if let Some(session_id) = session_id {
+        record::session(session_id);
+    }
     let message_id = fields.optional_id("message_id")?;
     let session_id = match (session_id, message_id) {
         (Some(session_id), _) => session_id,
@@ -206,7 +210,6 @@ fn question(request: &Request) -> Result<Question, Problem> {
         (None, Some(message_id)) => request.caller().session_of(message_id),
         (None, None) => new_id(),
     };
-    record::session(session_id);
     Ok(Question {
         content: fields.required_text("query", MAX_QUERY_CHARACTERS)?,
         session_id,
