@@ -1,5 +1,9 @@
 //! Where the password comes from: a secret, which may be rotated, or a token of IAM.
 
+use std::process::Command;
+use std::time::Duration;
+
+use ::migrate::{MigrateConfig, handle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -200,4 +204,74 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
         "{}",
         checked.complained
     );
+}
+
+#[tokio::test]
+async fn a_deployment_waits_for_a_right_of_iam_that_is_new() {
+    // The credentials of IAM are the process's own, so this test runs as a process of its own.
+    const NAME: &str = "credentials::a_deployment_waits_for_a_right_of_iam_that_is_new";
+    const INNER: &str = "TESTS_WITH_IAM";
+    if std::env::var_os(INNER).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([NAME, "--exact", "--nocapture"])
+            .envs(aws::settings().into_iter().skip(1))
+            .env(INNER, "1")
+            .output()
+            .unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{printed}{complained}");
+        assert!(printed.contains("1 passed"), "{printed}");
+        return;
+    }
+
+    let authority = Authority::new("known");
+    let signed = authority.sign("localhost");
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, &authority.certificate).unwrap();
+    let server = TlsServer::start().await;
+    server
+        .configure(None, "", "host all visitor all trust")
+        .await;
+    let administrator = postgres::connect(&server.administrator()).await;
+    let allow = "grant create on schema public to visitor";
+    administrator.client().batch_execute(allow).await.unwrap();
+    // Two before one goes well, and one more after that: not all servers learn of it at once.
+    let gate = IamGate::start_refusing(server.port(), &signed, [0, 1, 3]).await;
+    let url = format!(
+        "postgresql://visitor@localhost:{}/daissy?sslrootcert={}&sslmode=verify-full",
+        gate.port,
+        roots.display()
+    );
+    let config = MigrateConfig::read(|name| match name {
+        "DATABASE_URL" => Some(url.clone()),
+        "DATABASE_AUTH" => Some("iam".to_owned()),
+        _ => std::env::var(name).ok(),
+    })
+    .unwrap();
+    let event = json!({
+        "RequestType": "Create",
+        "ResponseURL": "http://127.0.0.1:1/nobody-listens",
+        "StackId": "stack",
+        "RequestId": "request",
+        "ResourceType": "Custom::Migration",
+        "LogicalResourceId": "Migration",
+        "ServiceToken": "arn",
+        "ResourceProperties": { "ServiceToken": "arn" },
+    });
+    let limit = Duration::from_secs(60);
+    let status = json!({ "action": "status" });
+
+    // By hand nobody waits.
+    let by_hand = handle(Ok(&config), status.clone(), limit).await;
+    let error = by_hand.unwrap_err().to_string();
+    assert!(error.contains("28000"), "{error}");
+    // CloudFormation cannot be told, which is a failure, but the migration is done.
+    let told = handle(Ok(&config), event, limit).await;
+    let error = told.unwrap_err().to_string();
+    assert!(error.contains("CloudFormation"), "{error}");
+    let report = handle(Ok(&config), status, limit).await.unwrap();
+    assert_eq!(report["pending"], json!([]), "{report}");
+    assert_eq!(gate.passwords().len(), 6);
 }

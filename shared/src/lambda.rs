@@ -85,6 +85,8 @@ async fn close_at_the_end(database: Arc<Database>) {
     }
 }
 
+/// What SnapStart is told. It snapshots functions of this runtime that are container images and have
+/// published versions; a zip, which is what the template makes of them, it does not take.
 struct AcrossSnapshots {
     monitor: Arc<Monitor>,
     database: Arc<Database>,

@@ -1,6 +1,7 @@
 //! A stand-in for the door of RDS: it asks for the password in clear text inside TLS, as RDS does of
 //! users that log in by IAM, writes it down, and leads to a server that trusts it.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use native_tls::Identity;
@@ -21,6 +22,17 @@ pub struct IamGate {
 impl IamGate {
     /// Opens a door to the server on `server_port`, with this certificate.
     pub async fn start(server_port: u16, signed: &Signed) -> Self {
+        Self::start_refusing(server_port, signed, []).await
+    }
+
+    /// The same, but these logins, counted from 0, are refused, as RDS does where IAM has not heard of
+    /// a right yet.
+    pub async fn start_refusing(
+        server_port: u16,
+        signed: &Signed,
+        refused: impl Into<BTreeSet<usize>>,
+    ) -> Self {
+        let refused = Arc::new(refused.into());
         let identity =
             Identity::from_pkcs8(signed.certificate.as_bytes(), signed.key.as_bytes()).unwrap();
         let acceptor = TlsAcceptor::from(native_tls::TlsAcceptor::new(identity).unwrap());
@@ -31,9 +43,10 @@ impl IamGate {
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (acceptor, written_down) = (acceptor.clone(), Arc::clone(&written_down));
-                tokio::spawn(
-                    async move { admit(client, server_port, &acceptor, &written_down).await },
-                );
+                let refused = Arc::clone(&refused);
+                tokio::spawn(async move {
+                    admit(client, server_port, &acceptor, &written_down, &refused).await
+                });
             }
         });
         Self { port, passwords }
@@ -50,6 +63,7 @@ async fn admit(
     server_port: u16,
     acceptor: &TlsAcceptor,
     passwords: &Mutex<Vec<String>>,
+    refused: &BTreeSet<usize>,
 ) -> Option<()> {
     // SSLRequest: eight bytes; `S` agrees.
     client.read_exact(&mut [0; 8]).await.ok()?;
@@ -62,7 +76,21 @@ async fn admit(
     let kind = client.read_u8().await.ok()?;
     let message = read_body(&mut client, vec![kind]).await?;
     let password = String::from_utf8_lossy(&message[5..message.len() - 1]).into_owned();
-    passwords.lock().unwrap().push(password);
+    let login = {
+        let mut passwords = passwords.lock().unwrap();
+        passwords.push(password);
+        passwords.len() - 1
+    };
+    if refused.contains(&login) {
+        // ErrorResponse: its length counts itself and what follows.
+        let fields = b"SFATAL\0VFATAL\0C28000\0MPAM authentication failed for user\0\0";
+        let length = u32::try_from(4 + fields.len()).unwrap();
+        client.write_all(b"E").await.ok()?;
+        client.write_all(&length.to_be_bytes()).await.ok()?;
+        client.write_all(fields).await.ok()?;
+        client.shutdown().await.ok()?;
+        return None;
+    }
 
     let mut server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
     server.write_all(&startup).await.ok()?;

@@ -194,7 +194,7 @@ async fn migrate_to(
             });
         }
     }
-    refuse_pooler(&connection, &config.database).await?;
+    refuse_pooler(&connection, &config.database, patience).await?;
     lock(&connection).await?;
     run(&connection, TABLE_LOCK_LIMIT).await?;
     if let Some(login) = config.create_roles {
@@ -229,20 +229,25 @@ pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
     state(&embedded::migrations::runner(), &mut connection).await
 }
 
-/// Connects; waits this long for a database that is only coming up.
+/// Connects; waits this long for a database that is only coming up, and for rights in IAM that are so
+/// new that not every server has heard of them.
 async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connection, MigrateError> {
     let patient_until = Instant::now() + patience;
     loop {
         let opened = timeout(CONNECT_LIMIT, Connection::open(config)).await;
         match opened.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
             Ok(connection) => return Ok(connection),
-            Err(error) if error.may_pass() && Instant::now() < patient_until => {
+            Err(error) if may_pass(config, &error) && Instant::now() < patient_until => {
                 tracing::info!(cause = %error, "waiting for the database");
                 sleep(CONNECT_PAUSE).await;
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn may_pass(config: &DatabaseConfig, error: &DatabaseError) -> bool {
+    error.may_pass() || (config.logs_in_by_iam() && error.refuses_user())
 }
 
 async fn may_change_schema(connection: &Connection) -> Result<bool, DatabaseError> {
@@ -266,9 +271,10 @@ async fn run(connection: &Connection, statements: &str) -> Result<(), DatabaseEr
 async fn refuse_pooler(
     connection: &Connection,
     config: &DatabaseConfig,
+    patience: Duration,
 ) -> Result<(), MigrateError> {
     let first = backend(connection).await?;
-    let other = connect(config, Duration::ZERO).await?;
+    let other = connect(config, patience).await?;
     // Within a transaction the other one keeps its process, and cannot be given ours or give its own.
     run(&other, "begin").await?;
     let second = backend(&other).await?;

@@ -144,6 +144,12 @@ impl DatabaseConfig {
         &self.limits
     }
 
+    /// Whether users log in by a token of IAM.
+    #[must_use]
+    pub fn logs_in_by_iam(&self) -> bool {
+        self.auth == Auth::Iam
+    }
+
     /// How the connection is protected; `None` while a secret has yet to say it.
     #[must_use]
     pub fn ssl_mode(&self) -> Option<SslMode> {

@@ -168,6 +168,13 @@ impl DatabaseError {
         self.0.refusal == Refusal::Passing
     }
 
+    /// Whether the server did not let the user in, for another reason than a wrong password. RDS says so
+    /// for a moment to a role of IAM that is new.
+    #[must_use]
+    pub fn refuses_user(&self) -> bool {
+        self.0.state == Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+
     /// Whether connecting may go well with TLS instead of without it, or the other way round.
     pub(super) fn refuses_transport(&self) -> bool {
         self.0.refusal == Refusal::Transport
