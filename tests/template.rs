@@ -201,7 +201,8 @@ async fn the_local_server_has_the_routes_of_the_functions() {
             .replace("{session_id}", &Uuid::now_v7().to_string());
         let answer = api.request(Method::PUT, &path).await;
         assert_eq!(answer.status, 405, "{package}");
-        assert_eq!(answer.headers["allow"], route.method, "{package}");
+        let allowed = answer.headers["allow"].to_str().unwrap();
+        assert_eq!(allowed.split(", ").next(), Some(route.method), "{package}");
     }
 }
 

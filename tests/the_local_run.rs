@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, test_kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::local_run::{LocalRun, run};
+use crate::support::local_run::{LocalRun, run, run_in};
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 
@@ -230,6 +230,39 @@ async fn settings_that_cannot_be_used_are_told_what_to_do() {
         assert!(!ended.complained.contains("hunter2"), "{ended:?}");
         assert!(!ended.complained.contains("panicked"), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn a_broken_env_file_is_told_by_its_line_and_one_above_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = folder.path().join("inner");
+    std::fs::create_dir(&inner).unwrap();
+    let words = "PORT=0\n# words\nSYSTEM_PROMPT=You are hunter2\n";
+    std::fs::write(folder.path().join(".env"), words).unwrap();
+
+    let broken = run_in(folder.path(), &["help"], folder.path()).await;
+    assert!(!broken.success);
+    for expected in ["line 3", "single quotes"] {
+        assert!(broken.complained.contains(expected), "{broken:?}");
+    }
+    assert!(!broken.complained.contains("hunter2"), "{broken:?}");
+
+    let below = run_in(&inner, &["help"], folder.path()).await;
+    assert!(below.success, "{below:?}");
+}
+
+#[tokio::test]
+async fn what_is_logged_to_a_file_has_no_colours() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    let settings = [("DATABASE_URL", url.as_str()), ("RUST_LOG", "info")];
+    let local = LocalRun::start(folder.path(), &settings).await;
+    chat(&local.address, &json!({ "query": "Hi" })).await;
+    let logged = local.complained();
+    assert!(logged.contains("INFO"), "{logged}");
+    assert!(!logged.contains('\u{1b}'), "{logged}");
+    local.stop().await;
 }
 
 #[tokio::test]

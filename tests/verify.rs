@@ -72,6 +72,49 @@ async fn every_violation_names_its_session() {
 }
 
 #[tokio::test]
+async fn some_sessions_of_each_kind_are_named_and_the_others_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = TestApi::start().await;
+    for _ in 0..7 {
+        api.session(&["Hi", "An audio about sleep"]).await;
+    }
+    api.sql(
+        "update chat_sessions set message_count = 9;
+         update chat_messages set timestamp = timestamp - seq * interval '1 day'",
+    )
+    .await;
+    let url = postgres::server().url(&api.database);
+    let settings = [("DATABASE_URL", url.as_str())];
+    let named = |printed: &str, invariant: &str| {
+        let sessions: std::collections::BTreeSet<String> = printed
+            .lines()
+            .filter(|line| line.starts_with("session ") && line.contains(invariant))
+            .map(|line| line.split_whitespace().nth(1).unwrap().to_owned())
+            .collect();
+        sessions.len()
+    };
+
+    let some = run(&["verify"], folder.path(), &settings).await;
+    assert!(!some.success);
+    for (invariant, count) in [
+        ("counters", "7 violations in 7"),
+        ("times", "21 violations in 7"),
+    ] {
+        assert_eq!(named(&some.printed, invariant), 5, "{some:?}");
+        let counted = format!("{invariant}: {count} sessions");
+        assert!(some.printed.contains(&counted), "{some:?}");
+    }
+    assert!(some.printed.contains("5 are named above"), "{some:?}");
+    assert!(some.complained.contains("28 violations"), "{some:?}");
+
+    let all = run(&["verify", "--all"], folder.path(), &settings).await;
+    let lines = all.printed.lines();
+    let lines = lines.filter(|line| line.starts_with("session ")).count();
+    assert_eq!(lines, 28, "{all:?}");
+    assert_eq!(named(&all.printed, "times"), 7, "{all:?}");
+}
+
+#[tokio::test]
 async fn the_command_says_what_it_found() {
     let folder = tempfile::tempdir().unwrap();
     let api = TestApi::start().await;

@@ -25,7 +25,7 @@ const SERVER: &str = "
 
 /// Runs the test on the database of a local run.
 pub async fn check() -> Result<(), LocalError> {
-    let database = LocalDatabase::open().await?;
+    let database = LocalDatabase::open_or_join().await?;
     println!("database  {}", database.description);
     let checked = shown(
         "asking the server",

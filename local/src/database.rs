@@ -9,6 +9,7 @@ use shared::database::{DatabaseConfig, DatabaseConfigError};
 use shared::settings;
 
 use crate::LocalError;
+use crate::env_file;
 use crate::postgres::{DATABASE, Durability, PostgresServer};
 use crate::progress::shown;
 
@@ -30,6 +31,11 @@ pub struct LocalDatabase {
 }
 
 impl LocalDatabase {
+    /// Finds or starts the database; where another instance runs on the same folder, uses its database.
+    pub async fn open_or_join() -> Result<Self, LocalError> {
+        Self::open().await
+    }
+
     /// Finds or starts the database.
     pub async fn open() -> Result<Self, LocalError> {
         let named = [DatabaseConfig::URL, DatabaseConfig::SECRET_ARN]
@@ -97,7 +103,5 @@ fn folder() -> PathBuf {
     if let Some(folder) = env::var_os("LOCAL_DIR").filter(|folder| !folder.is_empty()) {
         return folder.into();
     }
-    let project = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let project = project.and_then(|package| package.parent().map(PathBuf::from));
-    project.unwrap_or_default().join(DEFAULT_FOLDER)
+    env_file::project().unwrap_or_default().join(DEFAULT_FOLDER)
 }

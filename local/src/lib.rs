@@ -8,6 +8,7 @@
 
 mod check;
 mod database;
+mod env_file;
 pub mod postgres;
 mod progress;
 pub mod server;
@@ -24,8 +25,11 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   (none)    serve the API on http://127.0.0.1:8000
   migrate   bring the schema of the database up to date
   check     test the connection: server, TLS, schema, rights
-  verify    check every session: order, counters, answers, leases
+  verify    check every session: order, counters, answers, leases; some sessions of each kind of
+            violation are named, with --all all of them
   help      show this
+
+While the server runs, the others use its database.
 
 Settings come from the environment or a .env file; .env.example explains each.";
 
@@ -43,10 +47,8 @@ impl LocalError {
 /// Runs the command of the process's arguments; the exit code is 0 only if all went well.
 #[must_use]
 pub fn main() -> ExitCode {
-    if let Err(error) = dotenvy::dotenv()
-        && !error.not_found()
-    {
-        eprintln!("error: the .env file cannot be read; mend the line it stops at");
+    if let Err(error) = env_file::load() {
+        eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
     // A download that is tried again says so itself in the end.
@@ -58,7 +60,8 @@ pub fn main() -> ExitCode {
         [] => run(server::serve()),
         ["migrate"] => run(migrate()),
         ["check"] => run(check::check()),
-        ["verify"] => run(verify::verify()),
+        ["verify"] => run(verify::verify(false)),
+        ["verify", "--all"] => run(verify::verify(true)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -91,7 +94,7 @@ fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
 }
 
 async fn migrate() -> Result<(), LocalError> {
-    let database = LocalDatabase::open().await?;
+    let database = LocalDatabase::open_or_join().await?;
     let migrated = database.migrate().await;
     database.close().await;
     println!("schema    {}", migrated?);

@@ -1,6 +1,12 @@
 //! `verify`: checks on the data itself that nothing was lost, doubled or put out of order.
 
+use std::collections::BTreeMap;
+use std::pin::pin;
+
+use futures_util::TryStreamExt;
 use shared::database::{Connection, DatabaseConfig, DatabaseError};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::LocalError;
@@ -9,6 +15,9 @@ use crate::progress::shown;
 
 /// Gives a row for each violation.
 const INVARIANTS: &str = include_str!("invariants.sql");
+
+/// How many sessions of each kind of violation are named unless all are asked for.
+const NAMED: i64 = 5;
 
 /// What does not hold in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +30,24 @@ pub struct Violation {
     pub detail: String,
 }
 
+/// The violations of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    violations: i64,
+    sessions: i64,
+    named: i64,
+}
+
+impl Violation {
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            session_id: row.try_get("session_id")?,
+            invariant: row.try_get("invariant")?,
+            detail: row.try_get("detail")?,
+        })
+    }
+}
+
 /// Everything in a database that does not hold.
 ///
 /// # Errors
@@ -28,39 +55,80 @@ pub struct Violation {
 pub async fn violations(config: &DatabaseConfig) -> Result<Vec<Violation>, DatabaseError> {
     let connection = Connection::open(config).await?;
     let rows = connection.client().query_typed(INVARIANTS, &[]).await?;
-    rows.iter()
-        .map(|row| {
-            Ok(Violation {
-                session_id: row.try_get("session_id")?,
-                invariant: row.try_get("invariant")?,
-                detail: row.try_get("detail")?,
-            })
-        })
-        .collect()
+    rows.iter().map(Violation::read).collect()
 }
 
-/// Checks the database of a local run.
-pub(crate) async fn verify() -> Result<(), LocalError> {
-    let database = LocalDatabase::open().await?;
+/// Checks the database of a local run, and names some sessions of each kind of violation, or all.
+pub(crate) async fn verify(all: bool) -> Result<(), LocalError> {
+    let database = LocalDatabase::open_or_join().await?;
     println!("database  {}", database.description);
-    let found = shown("verifying every session", violations(&database.config)).await;
+    let named = if all { i64::MAX } else { NAMED };
+    let found = shown("verifying every session", print(&database.config, named)).await;
     database.close().await;
 
     let found = found.map_err(|error| LocalError::new(format!("cannot verify: {error}")))?;
-    for Violation {
-        session_id,
-        invariant,
-        detail,
-    } in &found
-    {
-        println!("session   {session_id}  {invariant}: {detail}");
-    }
     if found.is_empty() {
         println!("verified  every session is whole");
         return Ok(());
     }
+    for (invariant, count) in &found {
+        let Count {
+            violations,
+            sessions,
+            named,
+        } = count;
+        println!("found     {invariant}: {violations} violations in {sessions} sessions");
+        if named < violations {
+            println!("          {named} are named above; `verify --all` names all of them");
+        }
+    }
+    let violations: i64 = found.values().map(|count| count.violations).sum();
     Err(LocalError::new(format!(
-        "{} violations; the sessions are named above",
-        found.len()
+        "{violations} violations; sessions are named above"
     )))
+}
+
+/// Prints up to so many violations of each kind, in different sessions as far as there are; counts all.
+async fn print(
+    config: &DatabaseConfig,
+    named: i64,
+) -> Result<BTreeMap<String, Count>, DatabaseError> {
+    let statement = format!(
+        "with found as ({INVARIANTS}),
+        in_session as (
+            select *, row_number() over (partition by invariant, session_id order by detail) as nth
+            from found
+        ),
+        placed as (
+            select
+                *,
+                row_number() over (partition by invariant order by nth, session_id) as place,
+                count(*) over (partition by invariant) as violations,
+                count(*) filter (where nth = 1) over (partition by invariant) as sessions
+            from in_session
+        )
+        select * from placed where place <= $1 order by invariant, session_id, nth"
+    );
+    let connection = Connection::open(config).await?;
+    let rows = connection
+        .client()
+        .query_typed_raw(&statement, [(named, Type::INT8)])
+        .await?;
+    let mut rows = pin!(rows);
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.try_next().await? {
+        let Violation {
+            session_id,
+            invariant,
+            detail,
+        } = Violation::read(&row)?;
+        println!("session   {session_id}  {invariant}: {detail}");
+        let count = counts.entry(invariant).or_insert(Count {
+            violations: row.try_get("violations")?,
+            sessions: row.try_get("sessions")?,
+            named: 0,
+        });
+        count.named += 1;
+    }
+    Ok(counts)
 }

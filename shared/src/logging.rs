@@ -1,5 +1,7 @@
 //! What is logged, and how: JSON on Lambda, plain lines elsewhere; never content or secrets.
 
+use std::io::IsTerminal;
+
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -55,6 +57,7 @@ where
 pub fn init_plain(default_level: &str) {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     let filter = filter(&wanted_filter(default_level));
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));

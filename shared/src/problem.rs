@@ -32,6 +32,9 @@ pub enum Problem {
     /// An authorizer is configured, and what it passed on names no caller.
     #[error("The credentials name no caller; sign in again")]
     Unauthorized,
+    /// A caller who may not do this, wherever it is sent from. Says what to do.
+    #[error("{0}")]
+    Forbidden(String),
     /// No such session, or not this caller's: the two look the same.
     #[error("There is no session {0}; leave out session_id to open a new one")]
     SessionNotFound(Uuid),
@@ -164,10 +167,11 @@ impl Problem {
         }
     }
 
-    /// The method the route answers to, where the caller used another.
+    /// The methods the route answers to, where the caller used another; `GET` comes with `HEAD`.
     #[must_use]
     pub fn allowed_method(&self) -> Option<&'static str> {
         match self {
+            Self::MethodNotAllowed("GET") => Some("GET, HEAD"),
             Self::MethodNotAllowed(method) => Some(method),
             _ => None,
         }
@@ -209,6 +213,7 @@ impl Problem {
             Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::SessionNotFound(_) => (StatusCode::NOT_FOUND, "session_not_found"),
             Self::MessageNotFound(_) => (StatusCode::NOT_FOUND, "message_not_found"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

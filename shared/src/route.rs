@@ -108,7 +108,7 @@ mod tests {
         let problem = HISTORY
             .matches(&Method::POST, "/chat/history/a")
             .unwrap_err();
-        assert_eq!(problem.allowed_method(), Some("GET"));
+        assert_eq!(problem.allowed_method(), Some("GET, HEAD"));
         let problem = Route::post("/chat")
             .matches(&Method::HEAD, "/chat")
             .unwrap_err();

@@ -1,5 +1,7 @@
 //! `cargo run` as a process of its own.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -16,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct LocalRun {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    complaints: File,
     /// Where it listens.
     pub address: String,
     /// What it printed until it listened.
@@ -52,7 +55,18 @@ fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Comm
 
 /// Runs a command to its end.
 pub async fn run(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Ended {
-    let output = command(arguments, folder, settings).output();
+    ended(command(arguments, folder, settings)).await
+}
+
+/// Runs a command to its end in the folder `current`.
+pub async fn run_in(current: &Path, arguments: &[&str], folder: &Path) -> Ended {
+    let mut command = command(arguments, folder, &[]);
+    command.current_dir(current);
+    ended(command).await
+}
+
+async fn ended(mut command: Command) -> Ended {
+    let output = command.output();
     let output = timeout(LIMIT, output).await.expect("it ends").unwrap();
     Ended {
         success: output.status.success(),
@@ -61,12 +75,20 @@ pub async fn run(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -
     }
 }
 
+fn read(file: &File) -> String {
+    let length = file.metadata().unwrap().len();
+    let mut bytes = vec![0; usize::try_from(length).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
 impl LocalRun {
     /// Starts a server with its data in `folder` and waits until it listens.
     pub async fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
+        let complaints = tempfile::tempfile().unwrap();
         let mut child = command(&[], folder, settings)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(complaints.try_clone().unwrap())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -78,16 +100,37 @@ impl LocalRun {
                     return address.to_owned();
                 }
             }
-            panic!("it ended without listening: {printed:?}");
+            let complained = read(&complaints);
+            panic!("it ended without listening: {printed:?} {complained}");
         })
         .await
         .expect("it listens");
         Self {
             child,
             lines,
+            complaints,
             address,
             printed,
         }
+    }
+
+    /// What it wrote to standard error so far.
+    pub fn complained(&self) -> String {
+        read(&self.complaints)
+    }
+
+    /// Waits until it prints a line with `words` in it; gives the line.
+    pub async fn prints(&mut self, words: &str) -> String {
+        timeout(LIMIT, async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if line.contains(words) {
+                    return line;
+                }
+            }
+            panic!("it ended without printing {words}: {}", self.complained());
+        })
+        .await
+        .expect("it prints")
     }
 
     /// Sends a signal.
