@@ -620,3 +620,54 @@ fn a_version_of_aurora_is_one_that_can_do_what_is_asked_of_it() {
         assert!(!pattern.is_match(version), "{version}");
     }
 }
+
+#[test]
+fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
+    let template = template();
+    let leads_there = |value: &&Value| {
+        let texts = texts(value);
+        texts.iter().any(|text| {
+            let named = text
+                .split(['$', '{', '}', '.'])
+                .any(|word| word == "DatabaseCluster");
+            named || *text == "DatabaseCluster"
+        })
+    };
+    // The instance is the cluster's own.
+    let resources = members(&template["Resources"]).filter(|(name, _)| *name != "DatabaseInstance");
+    let everything = resources
+        .map(|(name, resource)| (name, &resource["Properties"]))
+        .chain([("Globals", &template["Globals"])])
+        .filter(|(_, value)| leads_there(value));
+    let mut found = 0;
+    for (name, value) in everything {
+        let texts = texts(value).concat();
+        assert!(texts.contains("RestoredCluster"), "{name}");
+        found += 1;
+    }
+    assert!(found >= 7, "they are found");
+}
+
+#[test]
+fn the_network_is_in_the_zones_that_are_named() {
+    let template = template();
+    let subnets: Vec<_> = members(&template["Resources"])
+        .filter(|(_, resource)| resource["Type"] == "AWS::EC2::Subnet")
+        .collect();
+    assert_eq!(subnets.len(), 3);
+    for (name, subnet) in subnets {
+        let zone = texts(&subnet["Properties"]["AvailabilityZone"]);
+        assert!(zone.contains(&"AvailabilityZones"), "{name}");
+    }
+}
+
+#[test]
+fn a_key_decrypts_secrets_of_its_own_region() {
+    let template = template();
+    let through = objects_with(&template["Resources"], "kms:ViaService");
+    assert_eq!(through.len(), 1);
+    let texts = texts(through[0]);
+    assert!(texts.contains(&"SecretsKmsKeyArn"), "{texts:?}");
+    let of_the_stack = texts.iter().any(|text| text.contains("AWS::Region"));
+    assert!(!of_the_stack, "{texts:?}");
+}
