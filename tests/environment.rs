@@ -94,6 +94,57 @@ async fn a_database_that_is_down_at_the_start_is_an_answer_and_found_later() {
 }
 
 #[tokio::test]
+async fn a_function_that_is_not_configured_says_so_and_logs_why_once() {
+    let cases = [
+        ("", "DATABASE_URL is not set"),
+        (
+            "postgresql://u:hunter2@h/d?colour=blue",
+            "the parameter colour",
+        ),
+    ];
+    for (url, reason) in cases {
+        let environment = Environment::start(url, &[]).await;
+        for _ in 0..3 {
+            let started = Instant::now();
+            let (status, body) = environment.service_status().await;
+            assert_eq!(
+                (status, &body["code"]),
+                (500, &json!("not_configured")),
+                "{body}"
+            );
+            assert!(!body.to_string().contains("DATABASE_URL"), "{body}");
+            assert!(started.elapsed() < Duration::from_secs(3));
+        }
+        let log = environment.log();
+        assert_eq!(log.matches(reason).count(), 1, "{log}");
+        assert!(!log.contains("hunter2"), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_answered_and_the_function_lives_on() {
+    let (_, _, url) = database().await;
+    let environment = Environment::start(&url, &[]).await;
+    let odd = [
+        json!({ "detail": {} }),
+        json!("text"),
+        json!({
+            "rawPath": "/chat/status", "rawQueryString": "x".repeat(70_000),
+            "requestContext": { "http": { "method": "GET" } },
+        }),
+    ];
+    for event in odd {
+        let answer = environment.invoke(event).await;
+        assert_eq!(answer["statusCode"], 400, "{answer}");
+        assert!(answer["headers"]["x-request-id"].is_string(), "{answer}");
+        let body: serde_json::Value =
+            serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        assert_eq!(body["code"], "invalid_request");
+    }
+    assert_eq!(environment.service_status().await.0, 200);
+}
+
+#[tokio::test]
 async fn invocations_at_once_share_the_connection() {
     const AT_ONCE: usize = 8;
     let (_, proxy, url) = database().await;

@@ -7,9 +7,13 @@ use ::history::History;
 use ::load_session::LoadSession;
 use ::reset::Reset;
 use ::status::Status;
+use lambda_runtime::{Context, LambdaEvent};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use shared::database::{Database, DatabaseConfig};
-use shared::endpoint::{Endpoint, respond};
+use shared::endpoint::Endpoint;
+use shared::lambda::respond_to_event;
 use shared::monitor::Monitor;
 use uuid::Uuid;
 
@@ -44,14 +48,11 @@ impl Functions {
 }
 
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
-    let request = lambda_http::request::from_str(&event.to_string()).unwrap();
-    let response = respond(function, &Monitor::to_log(), request).await;
-    let status = response.status().as_u16();
-    assert!(response.headers().contains_key("x-request-id"));
-    let lambda_http::Body::Text(body) = response.into_body() else {
-        panic!("a body of text")
-    };
-    (status, serde_json::from_str(&body).unwrap())
+    let event = LambdaEvent::new(event.clone(), Context::default());
+    let response = respond_to_event(function, &Monitor::to_log(), event).await;
+    assert!(!response.headers["x-request-id"].is_empty());
+    let body = serde_json::from_str(&response.body).unwrap();
+    (response.status_code, body)
 }
 
 /// An event of an HTTP API (payload format 2.0), with the members the functions read.
@@ -467,4 +468,164 @@ async fn an_authorizer_that_names_nobody_lets_nobody_in() {
         event["requestContext"]["identity"] = identity.clone();
         assert_eq!(invoke(&functions.status, &event).await.0, 401, "{identity}");
     }
+}
+
+#[tokio::test]
+async fn an_odd_address_is_read_or_refused() {
+    let functions = Functions::start().await;
+    let served = [
+        // A function URL hands on a `+` as a space.
+        "limit=1&q=a b",
+        "q=\"<>\u{7f}\u{1}#",
+        "q=%zz&ü=é",
+    ];
+    for query in served {
+        let mut event = http_api("GET", "/chat/status", query, None, None);
+        event["headers"] = json!({ "host": "a b:c/", "x-forwarded-proto": "no scheme" });
+        let (status, body) = invoke(&functions.status, &event).await;
+        assert_eq!(status, 200, "{query}: {body}");
+    }
+    let long = "x".repeat(70_000);
+    let refused = [
+        http_api("GET", "/chat/status", &long, None, None),
+        json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} }),
+        json!({ "requestContext": { "elb": {} }, "path": "/chat/status" }),
+        json!([]),
+        Value::Null,
+    ];
+    for event in refused {
+        let (status, body) = invoke(&functions.status, &event).await;
+        assert_eq!(
+            (status, &body["code"]),
+            (400, &json!("invalid_request")),
+            "{event}"
+        );
+    }
+    let path = "/chat/history/\u{0} {}<%zz>";
+    let event = http_api("GET", path, "", None, None);
+    assert_eq!(invoke(&functions.history, &event).await.0, 400);
+}
+
+/// Something that stands in an event, changed.
+#[derive(Debug, Clone)]
+enum Change {
+    Remove,
+    Put(Value),
+    /// Text put into a text, at a share of its length.
+    Insert(u8, String),
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let odd = prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        Just(json!([])),
+        Just(json!([1, "a"])),
+        Just(json!(7)),
+        Just(json!(true)),
+        Just(json!("2.0")),
+        Just(json!("x".repeat(70_000))),
+        ".*".prop_map(Value::String),
+    ];
+    let text = prop_oneof![
+        ".*",
+        "[ \"<>#%?/\\\\{}\u{0}-\u{20}]{1,4}",
+        Just("://".to_owned())
+    ];
+    prop_oneof![
+        1 => Just(Change::Remove),
+        2 => odd.prop_map(Change::Put),
+        3 => (any::<u8>(), text).prop_map(|(at, text)| Change::Insert(at, text)),
+    ]
+}
+
+/// The places in a value that can be changed, the whole of it among them.
+fn places(value: &Value, at: &str, found: &mut Vec<String>) {
+    found.push(at.to_owned());
+    let below = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                places(member, &below(name), found);
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                places(item, &below(&index.to_string()), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn apply(event: &mut Value, place: usize, change: Change) {
+    let mut all = Vec::new();
+    places(event, "", &mut all);
+    let Some(value) = event.pointer_mut(&all[place % all.len()]) else {
+        return;
+    };
+    match (change, value) {
+        (Change::Remove, value) => *value = Value::Null,
+        (Change::Insert(at, inserted), Value::String(text)) => {
+            let at = text.len() * usize::from(at) / 255;
+            text.insert_str(text.floor_char_boundary(at), &inserted);
+        }
+        (Change::Insert(_, text), value) => *value = Value::String(text),
+        (Change::Put(new), value) => *value = new,
+    }
+}
+
+/// A longer run: `PROPTEST_CASES=100000 cargo test --workspace events_that_are_changed`.
+#[test]
+fn events_that_are_changed_at_random_are_answered() {
+    const EVENTS: [&str; 8] = [
+        "function-url-iam.json",
+        "function-url.json",
+        "http-api-base64.json",
+        "http-api-chat.json",
+        "http-api-history.json",
+        "http-api-stage.json",
+        "rest-api-cognito.json",
+        "rest-api-lambda-authorizer.json",
+    ];
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    // Nobody listens there: what gets as far as the database is answered with 503, immediately.
+    let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d?connect_timeout=1");
+    let database = Arc::new(Database::new(config.unwrap()));
+    let (history, status) = (History::new(Arc::clone(&database)), Status::new(database));
+    let cases = std::env::var("PROPTEST_CASES").map_or(2000, |cases| cases.parse().unwrap());
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let changes = proptest::collection::vec((any::<usize>(), change()), 1..4);
+    let strategy = (0..EVENTS.len(), changes, any::<bool>());
+    let result = TestRunner::new(config).run(&strategy, |(name, changes, reads_history)| {
+        let mut event = sample(EVENTS[name]);
+        // What is asked of the database waits for it; a path that no function has does not.
+        for member in ["/rawPath", "/path"] {
+            if let Some(path) = event.pointer_mut(member) {
+                *path = json!("/elsewhere");
+            }
+        }
+        for (place, change) in changes {
+            apply(&mut event, place, change);
+        }
+        let (status, body) = runtime.block_on(async {
+            if reads_history {
+                invoke(&history, &event).await
+            } else {
+                invoke(&status, &event).await
+            }
+        });
+        prop_assert!((400..=503).contains(&status), "{status} {body}");
+        prop_assert_ne!(&body["code"], "internal_error");
+        prop_assert_eq!(&body["status"], status);
+        Ok(())
+    });
+    result.unwrap();
 }

@@ -2,21 +2,20 @@
 
 use std::fmt::{self, Display};
 
-use lambda_http::RequestExt;
-use lambda_http::aws_lambda_events::apigw::{
-    ApiGatewayRequestAuthorizer, ApiGatewayRequestAuthorizerIamDescription,
-    ApiGatewayRequestIdentity,
-};
-use lambda_http::request::RequestContext;
 use openssl::sha::Sha256;
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
+use crate::event::RequestContext;
 use crate::problem::Problem;
 
 /// The session name that every user of a Cognito identity pool has in an ARN.
 const COGNITO_SESSION_NAME: &str = "CognitoIdentityCredentials";
+
+/// The members by which a REST API names a user of a Cognito identity pool.
+const COGNITO_POOL: &str = "cognitoIdentityPoolId";
+const COGNITO_ID: &str = "cognitoIdentityId";
 
 /// Who asks, and until when the answer is of use.
 #[derive(Debug, Clone)]
@@ -80,20 +79,16 @@ impl Owner {
     /// # Errors
     /// [`Problem::Unauthorized`] when an authorizer is configured and names nobody.
     pub fn of(request: &lambda_http::Request) -> Result<Option<Self>, Problem> {
-        let owner = match request.request_context_ref() {
-            Some(RequestContext::ApiGatewayV2(context)) => match &context.authorizer {
-                None => return Ok(None),
-                Some(authorizer) => of_http_api(authorizer),
-            },
-            // A REST API's event always carries both members. Without an authorizer they are empty.
-            Some(RequestContext::ApiGatewayV1(context)) => {
-                if !context.authorizer.fields.is_empty() {
-                    of_rest_api(&context.authorizer)
-                } else if is_signed(&context.identity) {
-                    of_identity(&context.identity)
-                } else {
-                    return Ok(None);
-                }
+        let owner = match request.extensions().get() {
+            Some(RequestContext::HttpApi(context)) if is_there(&context["authorizer"]) => {
+                of_http_api(&context["authorizer"])
+            }
+            Some(RequestContext::RestApi(context)) if is_there(&context["authorizer"]) => {
+                of_rest_api(&context["authorizer"])
+            }
+            // A REST API says elsewhere who signed a request by IAM.
+            Some(RequestContext::RestApi(context)) if is_signed(&context["identity"]) => {
+                of_identity(&context["identity"])
             }
             _ => return Ok(None),
         };
@@ -128,56 +123,64 @@ impl Caller {
     }
 }
 
+/// Whether a member says anything. A REST API's event has an empty one where there is no authorizer.
+fn is_there(member: &Value) -> bool {
+    !member.is_null() && member.as_object().is_none_or(|members| !members.is_empty())
+}
+
 /// The authorizer's member in an event of an HTTP API or a function URL.
-fn of_http_api(authorizer: &ApiGatewayRequestAuthorizer) -> Option<Owner> {
-    if let Some(jwt) = &authorizer.jwt {
-        return Owner::new(Kind::Jwt, jwt.claims.get("sub")?);
+fn of_http_api(authorizer: &Value) -> Option<Owner> {
+    if is_there(&authorizer["jwt"]) {
+        return Owner::new(Kind::Jwt, authorizer["jwt"]["claims"]["sub"].as_str()?);
     }
-    match &authorizer.iam {
-        Some(iam) => of_iam(iam),
-        None => of_lambda(authorizer),
+    if is_there(&authorizer["iam"]) {
+        return of_iam(&authorizer["iam"]);
     }
+    of_lambda(&authorizer["lambda"])
 }
 
 /// The authorizer's member in an event of a REST API: a Cognito user pool puts claims there, a Lambda
 /// authorizer texts and numbers.
-fn of_rest_api(authorizer: &ApiGatewayRequestAuthorizer) -> Option<Owner> {
-    if let Some(Value::Object(claims)) = authorizer.fields.get("claims") {
-        return Owner::new(Kind::Jwt, claims.get("sub")?.as_str()?);
+fn of_rest_api(authorizer: &Value) -> Option<Owner> {
+    if authorizer["claims"].is_object() {
+        return Owner::new(Kind::Jwt, authorizer["claims"]["sub"].as_str()?);
     }
     of_lambda(authorizer)
 }
 
-fn of_lambda(authorizer: &ApiGatewayRequestAuthorizer) -> Option<Owner> {
-    let fields = &authorizer.fields;
-    let subject = fields.get("sub").or_else(|| fields.get("principalId"));
+fn of_lambda(context: &Value) -> Option<Owner> {
+    let subject = context.get("sub").or_else(|| context.get("principalId"));
     Owner::new(Kind::Lambda, subject?.as_str()?)
 }
 
-fn of_iam(iam: &ApiGatewayRequestAuthorizerIamDescription) -> Option<Owner> {
-    if let Some(cognito) = &iam.cognito_identity {
-        return Owner::new(Kind::CognitoIdentity, cognito.identity_id.as_deref()?);
+fn of_iam(iam: &Value) -> Option<Owner> {
+    if !iam["cognitoIdentity"].is_null() {
+        return of_identity_pool(&iam["cognitoIdentity"]["identityId"]);
     }
-    of_principal(iam.user_id.as_deref().or(iam.caller_id.as_deref())?)
+    of_principal(first_of(iam, ["userId", "callerId"])?)
 }
 
 /// Whether a REST API's caller has signed the request.
-fn is_signed(identity: &ApiGatewayRequestIdentity) -> bool {
-    identity.user_arn.is_some()
-        || identity.user.is_some()
-        || identity.caller.is_some()
-        || identity.cognito_identity_pool_id.is_some()
-        || identity.cognito_identity_id.is_some()
+fn is_signed(identity: &Value) -> bool {
+    let says = ["userArn", "user", "caller", COGNITO_POOL, COGNITO_ID];
+    says.iter().any(|name| !identity[*name].is_null())
 }
 
-fn of_identity(identity: &ApiGatewayRequestIdentity) -> Option<Owner> {
-    if identity.cognito_identity_pool_id.is_some() || identity.cognito_identity_id.is_some() {
-        return Owner::new(
-            Kind::CognitoIdentity,
-            identity.cognito_identity_id.as_deref()?,
-        );
+fn of_identity(identity: &Value) -> Option<Owner> {
+    if !identity[COGNITO_POOL].is_null() || !identity[COGNITO_ID].is_null() {
+        return of_identity_pool(&identity[COGNITO_ID]);
     }
-    of_principal(identity.user.as_deref().or(identity.caller.as_deref())?)
+    of_principal(first_of(identity, ["user", "caller"])?)
+}
+
+fn of_identity_pool(id: &Value) -> Option<Owner> {
+    Owner::new(Kind::CognitoIdentity, id.as_str()?)
+}
+
+/// The first of two members that is not null.
+fn first_of<'a>(members: &'a Value, names: [&str; 2]) -> Option<&'a str> {
+    let mut members = names.iter().map(|name| &members[*name]);
+    members.find(|member| !member.is_null())?.as_str()
 }
 
 /// An IAM principal by its unique id, `AIDA…` or `AROA…:session-name`. Never by its ARN: that names a

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use lambda_http::http::{Response, StatusCode};
+use lambda_http::http::{Method, Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
 
@@ -74,22 +74,42 @@ pub async fn respond<E: Endpoint>(
     monitor: &Monitor,
     request: lambda_http::Request,
 ) -> http::Response<Body> {
-    let started = Instant::now();
     let request_id = request_id(&request);
     let method = request.method().clone();
-    let (result, record) = record::of(handle(endpoint, request)).await;
+    let handled = handle(endpoint, request);
+    report::<E>(monitor, &method, &request_id, handled).await
+}
+
+/// Answers what came for an endpoint and could not be read as a request.
+pub async fn refuse<E: Endpoint>(
+    problem: Problem,
+    monitor: &Monitor,
+    request_id: &str,
+) -> http::Response<Body> {
+    let unread = async { Err(problem) };
+    report::<E>(monitor, &Method::default(), request_id, unread).await
+}
+
+async fn report<E: Endpoint>(
+    monitor: &Monitor,
+    method: &Method,
+    request_id: &str,
+    handled: impl Future<Output = Result<Reply, Problem>>,
+) -> http::Response<Body> {
+    let started = Instant::now();
+    let (result, record) = record::of(handled).await;
     monitor.report(Outcome {
         function: E::NAME,
         route: &E::ROUTE,
-        method: &method,
-        request_id: &request_id,
+        method,
+        request_id,
         duration: started.elapsed(),
         problem: result.as_ref().err(),
         record,
     });
     match result {
-        Ok(reply) => success(reply, &request_id),
-        Err(problem) => refusal(&problem, &request_id),
+        Ok(reply) => success(reply, request_id),
+        Err(problem) => refusal(&problem, request_id),
     }
 }
 

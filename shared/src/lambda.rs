@@ -5,13 +5,17 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use lambda_http::{BoxFuture, Error, SnapStartResource, service_fn};
-use lambda_runtime::spawn_graceful_shutdown_handler;
+use lambda_http::{BoxFuture, Error, RequestExt, SnapStartResource, service_fn};
+use lambda_runtime::{LambdaEvent, Runtime, spawn_graceful_shutdown_handler};
+use serde_json::Value;
 
+use crate::configured::Configured;
 use crate::database::{Database, DatabaseConfig};
-use crate::endpoint::{Endpoint, respond};
+use crate::endpoint::{Endpoint, refuse, respond};
+use crate::event::{self, EventResponse};
 use crate::logging;
 use crate::monitor::Monitor;
+use crate::request::request_id_in;
 
 /// Whom a function talks to by TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,85 +28,124 @@ pub enum Reaches {
 
 /// Runs a function until its environment ends. `build` makes the endpoint, once, in the init phase,
 /// where the processor is at its fastest and the database is connected, too; one that is down does not
-/// keep the function from starting.
+/// keep the function from starting. Neither does a setting that cannot be used: its callers are told,
+/// which is more than they hear of a function that does not start.
 ///
 /// Invocations that come at once, where the environment takes several, share the connection. It is
 /// closed before a snapshot of SnapStart and made anew after it, and closed when the environment ends.
+/// Lambda takes such snapshots of container images with a runtime of their own, not of zip files.
 ///
 /// # Errors
-/// When the configuration cannot be used, or the runtime's API cannot be reached.
+/// When the runtime's API cannot be reached.
 pub fn run<E: Endpoint>(
     reaches: Reaches,
-    build: impl AsyncFnOnce(Arc<Database>) -> Result<E, Error>,
+    build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     logging::init_json();
-    let config = DatabaseConfig::from_env()?;
-    if reaches == Reaches::Database && !config.uses_system_roots() {
+    let config = DatabaseConfig::from_env();
+    if let Ok(config) = &config
+        && reaches == Reaches::Database
+        && !config.uses_system_roots()
+    {
         leave_system_roots_alone();
     }
+    let database = config.map(|config| Arc::new(Database::new(config)));
     // One thread: only then the first look at a connection after a freeze tells the truth.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(async {
-            let database = Arc::new(Database::new(config));
-            let monitor = Arc::new(Monitor::on_lambda());
-            let init = futures_util::future::join(build(Arc::clone(&database)), database.warm());
-            let (endpoint, ()) = monitor.ahead(init).await;
-            close_at_the_end(Arc::clone(&database)).await;
-            serve(endpoint?, monitor, database).await
+            let function = Arc::new(Function {
+                monitor: Monitor::on_lambda(),
+                database: database.as_ref().ok().map(Arc::clone),
+                endpoint: Configured::new(database.map_err(Into::into), build),
+            });
+            let init = futures_util::future::join(function.endpoint.prepare(), function.warm());
+            function.monitor.ahead(init).await;
+            close_at_the_end(Arc::clone(&function)).await;
+            serve(function).await
         })
 }
 
-async fn serve<E: Endpoint>(
-    endpoint: E,
-    monitor: Arc<Monitor>,
-    database: Arc<Database>,
-) -> Result<(), Error> {
-    let endpoint = Arc::new(endpoint);
-    let across_snapshots = AcrossSnapshots {
-        monitor: Arc::clone(&monitor),
-        database,
-    };
-    let answer = service_fn(move |request| {
-        let (endpoint, monitor) = (Arc::clone(&endpoint), Arc::clone(&monitor));
-        async move { Ok::<_, Infallible>(respond(&*endpoint, &monitor, request).await) }
+/// A function in its environment.
+struct Function<E: Endpoint> {
+    monitor: Monitor,
+    /// `None` where none is configured.
+    database: Option<Arc<Database>>,
+    endpoint: Configured<E>,
+}
+
+impl<E: Endpoint> Function<E> {
+    async fn warm(&self) {
+        if let Some(database) = &self.database {
+            database.warm().await;
+        }
+    }
+
+    async fn close(&self) {
+        if let Some(database) = &self.database {
+            database.close().await;
+        }
+    }
+}
+
+async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
+    let across_snapshots = Arc::new(AcrossSnapshots(Arc::clone(&function)));
+    let answer = service_fn(move |event| {
+        let function = Arc::clone(&function);
+        async move {
+            let Function {
+                endpoint, monitor, ..
+            } = &*function;
+            Ok::<_, Infallible>(respond_to_event(endpoint, monitor, event).await)
+        }
     });
-    lambda_http::runtime_concurrent(answer)
-        .register_snapstart_resource(Arc::new(across_snapshots))
+    Runtime::new(answer)
+        .register_snapstart_resource(across_snapshots)
         .run_concurrent()
         .await
+}
+
+/// Answers an event of Lambda's, whatever it holds; `monitor` writes its line.
+pub async fn respond_to_event<E: Endpoint>(
+    endpoint: &E,
+    monitor: &Monitor,
+    event: LambdaEvent<Value>,
+) -> EventResponse {
+    let response = match event::read(event.payload) {
+        Ok(request) => {
+            let request = request.with_lambda_context(event.context);
+            respond(endpoint, monitor, request).await
+        }
+        Err(problem) => refuse::<E>(problem, monitor, &request_id_in(&event.context)).await,
+    };
+    response.into()
 }
 
 /// Sees to it that the connection's place at the server is free as soon as the environment ends. For
 /// that the runtime's API has to know us as an extension; where it does not take us, the server finds
 /// out by itself.
-async fn close_at_the_end(database: Arc<Database>) {
-    let close = move || async move { database.close().await };
+async fn close_at_the_end<E: Endpoint>(function: Arc<Function<E>>) {
+    let close = move || async move { function.close().await };
     let registered = AssertUnwindSafe(spawn_graceful_shutdown_handler(close));
     if registered.catch_unwind().await.is_err() {
         tracing::warn!("the connection will not be closed when the environment ends");
     }
 }
 
-/// What SnapStart is told. It snapshots functions of this runtime that are container images and have
-/// published versions; a zip, which is what the template makes of them, it does not take.
-struct AcrossSnapshots {
-    monitor: Arc<Monitor>,
-    database: Arc<Database>,
-}
+struct AcrossSnapshots<E: Endpoint>(Arc<Function<E>>);
 
-impl SnapStartResource for AcrossSnapshots {
+impl<E: Endpoint> SnapStartResource for AcrossSnapshots<E> {
     fn before_snapshot(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.database.close().await;
+            self.0.close().await;
             Ok(())
         })
     }
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.monitor.ahead(self.database.warm()).await;
+            self.0.monitor.ahead(self.0.warm()).await;
             Ok(())
         })
     }

@@ -8,9 +8,11 @@
 pub mod aws;
 pub mod caller;
 pub mod causes;
+mod configured;
 pub mod cursor;
 pub mod database;
 pub mod endpoint;
+pub mod event;
 pub mod fields;
 pub mod ids;
 pub mod lambda;

@@ -62,6 +62,9 @@ pub enum Problem {
     /// The body is declared as something else than JSON.
     #[error("Send the body as JSON, with content-type: application/json")]
     UnsupportedMediaType,
+    /// A setting is missing or cannot be used; the log names it.
+    #[error("This service is not configured; the log of the function names the setting")]
+    NotConfigured,
     /// Our fault.
     #[error("Something went wrong on our side; the log has the cause under this request_id")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
@@ -225,6 +228,7 @@ impl Problem {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
+            Self::NotConfigured => (StatusCode::INTERNAL_SERVER_ERROR, "not_configured"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error"),
             Self::ModelError(_) => (StatusCode::BAD_GATEWAY, "model_error"),
             Self::ModelContextExceeded(_) => {

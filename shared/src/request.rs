@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::{Body, RequestExt};
+use lambda_http::{Body, Context, RequestExt};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -192,9 +192,15 @@ impl Request {
 pub fn request_id(request: &lambda_http::Request) -> String {
     request
         .lambda_context_ref()
-        .map(|context| context.request_id.clone())
-        .filter(|id| !id.is_empty())
-        .unwrap_or_else(new_request_id)
+        .map_or_else(new_request_id, request_id_in)
+}
+
+/// The id of an invocation, or a new one where Lambda gave none.
+pub(crate) fn request_id_in(context: &Context) -> String {
+    match context.request_id.as_str() {
+        "" => new_request_id(),
+        id => id.to_owned(),
+    }
 }
 
 /// An id for a request that has none of Lambda's.

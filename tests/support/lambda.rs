@@ -13,6 +13,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +27,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub struct Environment {
     child: Child,
     api: Arc<Api>,
+    /// What it writes to standard output.
+    log: NamedTempFile,
 }
 
 #[derive(Default)]
@@ -53,12 +56,19 @@ impl Environment {
         let address = listener.local_addr().unwrap();
         let router = router(Arc::clone(&api));
         tokio::spawn(async move { axum::serve(listener, router).await });
+        let log = NamedTempFile::new().unwrap();
         let child = command(address)
             .env("DATABASE_URL", url)
             .envs(settings.iter().copied())
+            .stdout(log.reopen().unwrap())
             .spawn()
             .unwrap();
-        Self { child, api }
+        Self { child, api, log }
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// `GET /chat/status` as an HTTP API sends it; gives status and body.
@@ -171,7 +181,6 @@ fn command(api: SocketAddr) -> Command {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "group")
         .env("AWS_LAMBDA_LOG_STREAM_NAME", "stream")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
         .stderr(Stdio::null())
         .kill_on_drop(true);
     command

@@ -3,8 +3,10 @@
 use shared::lambda::{Reaches, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::OtherServers, async |database| {
-        let config = chat::ChatConfig::from_env().await?;
-        Ok(chat::Chat::new(database, config))
+    run(Reaches::OtherServers, |database| {
+        Box::pin(async {
+            let config = chat::ChatConfig::from_env().await?;
+            Ok(chat::Chat::new(database, config))
+        })
     })
 }

@@ -3,7 +3,7 @@
 use shared::lambda::{Reaches, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::Database, async |database| {
-        Ok(history::History::new(database))
+    run(Reaches::Database, |database| {
+        Box::pin(async { Ok(history::History::new(database)) })
     })
 }

@@ -3,7 +3,7 @@
 use shared::lambda::{Reaches, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::Database, async |database| {
-        Ok(load_session::LoadSession::new(database))
+    run(Reaches::Database, |database| {
+        Box::pin(async { Ok(load_session::LoadSession::new(database)) })
     })
 }

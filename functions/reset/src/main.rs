@@ -3,7 +3,7 @@
 use shared::lambda::{Reaches, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::Database, async |database| {
-        Ok(reset::Reset::new(database))
+    run(Reaches::Database, |database| {
+        Box::pin(async { Ok(reset::Reset::new(database)) })
     })
 }

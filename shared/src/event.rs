@@ -1,0 +1,267 @@
+//! Events of API Gateway and of function URLs, read as requests; and answers as these take them.
+//!
+//! Read member by member from JSON that may hold anything: the types of the SDKs refuse an event as a
+//! whole for one odd member, and `lambda_http` panics on addresses that `http::Uri` does not take.
+//!
+//! Forms: AWS documentation, "Create AWS Lambda proxy integrations for HTTP APIs" (payload 2.0, which
+//! function URLs use as well) and "Input format of a Lambda function for proxy integration" (REST APIs).
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use lambda_http::http::header::{HeaderMap, HeaderName, HeaderValue};
+use lambda_http::http::{Method, Uri};
+use lambda_http::{Body, Request, Response};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::problem::Problem;
+
+/// What is escaped of a path; a percent sign escapes already. More than `http::Uri` refuses, and no
+/// more than a URL may (RFC 3986, section 3.3).
+const PATH: &AsciiSet = &QUERY.add(b'?').add(b'`').add(b'{').add(b'}');
+
+/// What is escaped of a query string. Function URLs hand a `+` on as a space.
+const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+
+/// What an event says of its caller, as it came. Kept in the extensions of the request.
+#[derive(Debug, Clone)]
+pub(crate) enum RequestContext {
+    /// Of an HTTP API or a function URL.
+    HttpApi(Value),
+    /// Of a REST API.
+    RestApi(Value),
+}
+
+/// The answer to an event, in the form that all kinds of API take.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EventResponse {
+    /// The status.
+    pub status_code: u16,
+    /// The headers.
+    pub headers: BTreeMap<String, String>,
+    /// The body, which is text.
+    pub body: String,
+    is_base64_encoded: bool,
+}
+
+/// Reads an event.
+///
+/// # Errors
+/// [`Problem::InvalidRequest`] for what is no event of an API, or has an address or a body that cannot
+/// be read.
+pub fn read(mut event: Value) -> Result<Request, Problem> {
+    let context = take(&mut event, "requestContext");
+    let (method, uri, headers, context) = if context["http"].is_object() {
+        (
+            method(&context["http"]["method"])?,
+            uri(&event["rawPath"], text(&event, "rawQueryString")?)?,
+            headers(&event, None),
+            RequestContext::HttpApi(context),
+        )
+    } else if !event["httpMethod"].is_null() {
+        (
+            method(&event["httpMethod"])?,
+            uri(&event["path"], &parameters(&event)?)?,
+            headers(&event, Some("multiValueHeaders")),
+            RequestContext::RestApi(context),
+        )
+    } else {
+        return Err(unreadable("it comes from no API"));
+    };
+    let mut request = Request::new(body(&mut event)?);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request.extensions_mut().insert(context);
+    Ok(request)
+}
+
+impl From<Response<Body>> for EventResponse {
+    fn from(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let headers = parts.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+            (name.to_string(), value)
+        });
+        Self {
+            status_code: parts.status.as_u16(),
+            headers: headers.collect(),
+            body: String::from_utf8_lossy(&body).into_owned(),
+            is_base64_encoded: false,
+        }
+    }
+}
+
+fn unreadable(why: &str) -> Problem {
+    Problem::InvalidRequest(format!("The request cannot be read: {why}"))
+}
+
+fn method(name: &Value) -> Result<Method, Problem> {
+    let name = name.as_str().unwrap_or_default();
+    Method::from_bytes(name.as_bytes()).map_err(|_| unreadable("its method is none"))
+}
+
+/// The path and the query string, in which everything is escaped that an address may not hold.
+fn uri(path: &Value, query: &str) -> Result<Uri, Problem> {
+    let path = path.as_str().ok_or_else(|| unreadable("it has no path"))?;
+    let path = utf8_percent_encode(path.trim_start_matches('/'), PATH);
+    let query = utf8_percent_encode(query, QUERY);
+    format!("/{path}?{query}")
+        .parse()
+        .map_err(|_| unreadable("its address is too long"))
+}
+
+/// A member, taken out; null where there is none.
+fn take(event: &mut Value, name: &str) -> Value {
+    event.get_mut(name).map(Value::take).unwrap_or_default()
+}
+
+/// A member that is text, empty where there is none.
+fn text<'a>(event: &'a Value, name: &str) -> Result<&'a str, Problem> {
+    match &event[name] {
+        Value::Null => Ok(""),
+        Value::String(text) => Ok(text),
+        _ => Err(unreadable(&format!("{name} is no text"))),
+    }
+}
+
+/// The query string of a REST API's event, which has its parameters one by one and decoded.
+fn parameters(event: &Value) -> Result<String, Problem> {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    let mut add = |name: &str, value: &Value| match value {
+        Value::String(text) => {
+            query.append_pair(name, text);
+            Ok(())
+        }
+        _ => Err(unreadable("a parameter is no text")),
+    };
+    // The first has each value of a name, the second only the last.
+    for members in ["multiValueQueryStringParameters", "queryStringParameters"] {
+        match &event[members] {
+            Value::Object(parameters) if !parameters.is_empty() => {
+                for (name, value) in parameters {
+                    match value {
+                        Value::Array(values) => {
+                            values.iter().try_for_each(|value| add(name, value))?;
+                        }
+                        value => add(name, value)?,
+                    }
+                }
+                break;
+            }
+            Value::Null | Value::Object(_) => {}
+            _ => return Err(unreadable("its parameters are no object")),
+        }
+    }
+    Ok(query.finish())
+}
+
+/// The headers. One that cannot be a header is left out: nobody could have sent it.
+fn headers(event: &Value, multiple: Option<&str>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let members = [Some("headers"), multiple].into_iter().flatten();
+    for (name, value) in members.filter_map(|name| event[name].as_object()).flatten() {
+        let value = match value {
+            Value::Array(values) => values.last(),
+            value => Some(value),
+        };
+        let value = value.and_then(Value::as_str).map(str::as_bytes);
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+            && let Some(Ok(value)) = value.map(HeaderValue::from_bytes)
+        {
+            headers.insert(name, value);
+        }
+    }
+    headers
+}
+
+fn body(event: &mut Value) -> Result<Body, Problem> {
+    let is_base64_encoded = event["isBase64Encoded"] == true;
+    match take(event, "body") {
+        Value::Null => Ok(Body::Empty),
+        Value::String(text) if is_base64_encoded => BASE64_STANDARD
+            .decode(text)
+            .map(Body::Binary)
+            .map_err(|_| unreadable("its body is not base64")),
+        Value::String(text) => Ok(Body::Text(text)),
+        _ => Err(unreadable("its body is no text")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn http_api(path: &str, query: &str) -> Value {
+        json!({
+            "rawPath": path,
+            "rawQueryString": query,
+            "headers": { "host": "not a host", "x-forwarded-proto": "no scheme", "a\n": "b" },
+            "requestContext": { "http": { "method": "GET" } },
+        })
+    }
+
+    #[test]
+    fn an_address_is_read_whatever_it_holds() {
+        let cases = [
+            (("/chat/status", "a=b&c"), "/chat/status?a=b&c"),
+            (("/chat/status", "q=a b"), "/chat/status?q=a%20b"),
+            (
+                ("/chat", "q=\"<>\"\u{7f}\n#"),
+                "/chat?q=%22%3C%3E%22%7F%0A%23",
+            ),
+            (
+                ("/ä b/{x}?`", "ü=%20"),
+                "/%C3%A4%20b/%7Bx%7D%3F%60?%C3%BC=%20",
+            ),
+            (("//evil.example/chat", ""), "/evil.example/chat?"),
+            (("", "\\^|[]"), "/?\\^|[]"),
+        ];
+        for ((path, query), expected) in cases {
+            let request = read(http_api(path, query)).unwrap();
+            assert_eq!(request.uri().to_string(), expected, "{path} {query}");
+        }
+        let long = read(http_api("/chat", &"x".repeat(70_000)));
+        assert_eq!(long.unwrap_err().code(), "invalid_request");
+    }
+
+    #[test]
+    fn the_parameters_of_a_rest_api_are_escaped_again() {
+        let event = json!({
+            "httpMethod": "GET", "path": "/chat/status",
+            "queryStringParameters": { "session_id": "last" },
+            "multiValueQueryStringParameters": { "session_id": ["a&b=c", "last"], "é": ["+ %"] },
+        });
+        let request = read(event).unwrap();
+        assert_eq!(
+            request.uri().query(),
+            Some("session_id=a%26b%3Dc&session_id=last&%C3%A9=%2B+%25")
+        );
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let http = json!({ "http": { "method": "POST" } });
+        for event in [
+            json!(null),
+            json!([1]),
+            json!({}),
+            json!({ "source": "aws.events", "detail": {} }),
+            json!({ "rawPath": 7, "requestContext": http }),
+            json!({ "rawPath": "/", "rawQueryString": [], "requestContext": http }),
+            json!({ "rawPath": "/", "body": 7, "requestContext": http }),
+            json!({ "rawPath": "/", "body": "%", "isBase64Encoded": true, "requestContext": http }),
+            json!({ "rawPath": "/", "requestContext": { "http": { "method": "G T" } } }),
+            json!({ "httpMethod": 7, "path": "/" }),
+            json!({ "httpMethod": "GET", "path": "/", "queryStringParameters": "a=b" }),
+        ] {
+            let problem = read(event.clone()).unwrap_err();
+            assert_eq!(problem.code(), "invalid_request", "{event}");
+        }
+    }
+}
