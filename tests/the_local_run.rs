@@ -1,12 +1,14 @@
 //! `cargo run`: starting, stopping, and a sentence that says what to do when it cannot.
 
 use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use local::postgres::{Durability, PostgresServer};
-use rustix::process::{Pid, Signal, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -51,10 +53,13 @@ async fn it_says_what_it_did_and_leaves_nothing_running() {
             0o755,
             "a folder that is there stays as it is"
         );
-        assert_eq!(
-            mode(&folder.path().join("postgres")),
-            0o700,
-            "the data is private"
+        let home = folder.path().join("postgres");
+        assert_eq!(mode(&home) & 0o066, 0, "nobody else reads or writes it");
+        assert_eq!(mode(&home.join("data")), 0o700, "the data is private");
+        assert_eq!(mode(&home.join("password")), 0o600);
+        assert!(
+            !home.join("password.initdb").exists(),
+            "the server's account keeps no password"
         );
         assert_eq!(mode(&folder.path().join("postgres/database-url")), 0o600);
         let postmaster = postmaster(folder.path());
@@ -131,23 +136,154 @@ async fn killed_it_takes_the_server_along_and_starts_again_with_everything_kept(
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_is_an_unavailable_database() {
+async fn a_server_that_dies_is_started_again_where_it_was_and_one_that_dies_again_is_given_up() {
     let folder = tempfile::tempdir().unwrap();
-    let local = LocalRun::start(folder.path(), &[]).await;
+    let mut local = LocalRun::start(folder.path(), &[]).await;
     chat(&local.address, &json!({ "query": "Hi" })).await;
-    let postmaster = postmaster(folder.path());
-    rustix::process::kill_process(postmaster, Signal::QUIT).unwrap();
-    while test_kill_process(postmaster).is_ok() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let url_file = folder.path().join("postgres/database-url");
+    let url = std::fs::read_to_string(&url_file).unwrap();
+    kill_process(postmaster(folder.path()), Signal::KILL).unwrap();
+
+    local.prints("is started again").await;
+    local.prints("database").await;
 
     let (status, body) = chat(&local.address, &json!({ "query": "Hi" })).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(std::fs::read_to_string(&url_file).unwrap(), url);
+    postgres::connect(&url).await;
 
-    assert_eq!(
-        (status, &body["code"]),
-        (503, &json!("database_unavailable"))
-    );
+    kill_process(postmaster(folder.path()), Signal::KILL).unwrap();
+    let complaints = local.complaints();
+    assert!(!local.ended().await);
+    let complained = complaints.text();
+    assert!(complained.contains("ended again soon"), "{complained}");
+}
+
+#[tokio::test]
+async fn a_number_left_behind_that_is_somebody_elses_now_does_not_keep_it_from_starting() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(&["migrate"], folder.path(), &[]).await.success);
+    let data = folder.path().join("postgres/data");
+    let owner = data.metadata().unwrap();
+    // A living process of the account that runs the server, as PostgreSQL looks at no other.
+    let mut other = Command::new("sleep");
+    if rustix::process::geteuid().is_root() {
+        other.uid(owner.uid()).gid(owner.gid());
+    }
+    let mut other = other.arg("600").spawn().unwrap();
+    let left_behind = format!("{}\n{}\n1\n1\n\n127.0.0.1\n", other.id(), data.display());
+    let pid_file = data.join("postmaster.pid");
+    std::fs::write(&pid_file, left_behind).unwrap();
+    std::os::unix::fs::chown(&pid_file, Some(owner.uid()), Some(owner.gid())).unwrap();
+
+    let begun = Instant::now();
+    let checked = run(&["check"], folder.path(), &[]).await;
+
+    assert!(checked.success, "{checked:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20), "without waiting");
+    assert!(other.try_wait().unwrap().is_none(), "the other one lives");
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[tokio::test]
+async fn the_port_of_the_server_is_kept_until_somebody_else_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("postgres");
+    let port = || std::fs::read_to_string(home.join("port")).unwrap();
+    assert!(run(&["migrate"], folder.path(), &[]).await.success);
+    let first = port();
+    let local = LocalRun::start(folder.path(), &[]).await;
+    let url = std::fs::read_to_string(home.join("database-url")).unwrap();
+    assert!(url.contains(&format!(":{first}/")), "the same port");
     local.stop().await;
+    assert!(!home.join("database-url").exists(), "it leads nowhere now");
+
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", first.parse().unwrap())).unwrap();
+    assert!(run(&["migrate"], folder.path(), &[]).await.success);
+    assert_ne!(port(), first);
+}
+
+#[tokio::test]
+async fn commands_use_the_database_of_an_instance_that_is_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &[]).await;
+    let (_, turn) = chat(&local.address, &json!({ "query": "Hi" })).await;
+    for command in ["check", "verify", "migrate"] {
+        let ended = run(&[command], folder.path(), &[]).await;
+        assert!(ended.success, "{command}: {ended:?}");
+        let says_so = ended.printed.contains("the instance that is running");
+        assert!(says_so || command == "migrate", "{ended:?}");
+    }
+    let body = json!({ "query": "Still here?", "session_id": turn["session_id"] });
+    let (status, body) = chat(&local.address, &body).await;
+    assert_eq!((status, &body["conversation_length"]), (200, &json!(4)));
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn root_neither_runs_nor_follows_what_another_account_planted() {
+    if !rustix::process::geteuid().is_root() {
+        // Then there is no account to be wary of, but a folder of somebody else's is refused all the same.
+        let refused = run(&["check"], Path::new("/"), &[]).await;
+        assert!(!refused.success, "{refused:?}");
+        return;
+    }
+    // Everybody may write here, so that a script can say who ran it.
+    let evidence = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(evidence.path(), Permissions::from_mode(0o777)).unwrap();
+    let ran = evidence.path().join("ran");
+    let script = format!("#!/bin/sh\nid -u >>{}\n", ran.display());
+    let secret = evidence.path().join("secret");
+    std::fs::write(&secret, "kept").unwrap();
+    let plant = |home: &Path| {
+        let bin = home.join("postgresql/x/bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        for program in ["postgres", "initdb"] {
+            std::fs::write(bin.join(program), &script).unwrap();
+            std::fs::set_permissions(bin.join(program), Permissions::from_mode(0o755)).unwrap();
+        }
+    };
+    let links = ["password", "lock", "server.log", "database-url", "port"];
+
+    for owner in [65534, 0] {
+        for link in links {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+            let home = folder.path().join("postgres");
+            plant(&home);
+            symlink(&secret, home.join(link)).unwrap();
+            std::os::unix::fs::chown(&home, Some(owner), Some(owner)).unwrap();
+
+            let ended = run(&["check"], folder.path(), &[]).await;
+
+            if owner != 0 {
+                assert!(!ended.success, "{ended:?}");
+                assert!(ended.complained.contains("LOCAL_DIR"), "{ended:?}");
+            }
+            assert_eq!(std::fs::read_to_string(&secret).unwrap(), "kept", "{link}");
+            assert_eq!(secret.metadata().unwrap().uid(), 0, "{link}");
+            let ran = std::fs::read_to_string(&ran).unwrap_or_default();
+            let as_root = ran.lines().any(|line| line == "0");
+            assert!(!as_root, "{link} of {owner}: {ran}");
+            assert!(owner == 0 || ran.is_empty(), "it was run at all");
+        }
+    }
+}
+
+#[tokio::test]
+async fn root_owns_everything_but_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(&["migrate"], folder.path(), &[]).await.success);
+    let ours = rustix::process::geteuid();
+    let home = folder.path().join("postgres");
+    assert_eq!(home.metadata().unwrap().uid(), ours.as_raw());
+    for entry in std::fs::read_dir(&home).unwrap() {
+        let entry = entry.unwrap();
+        let is_ours = entry.metadata().unwrap().uid() == ours.as_raw();
+        let expected = !ours.is_root() || entry.file_name() != "data";
+        assert_eq!(is_ours, expected, "{:?}", entry.file_name());
+    }
 }
 
 #[tokio::test]
@@ -259,7 +395,7 @@ async fn what_is_logged_to_a_file_has_no_colours() {
     let settings = [("DATABASE_URL", url.as_str()), ("RUST_LOG", "info")];
     let local = LocalRun::start(folder.path(), &settings).await;
     chat(&local.address, &json!({ "query": "Hi" })).await;
-    let logged = local.complained();
+    let logged = local.complaints().text();
     assert!(logged.contains("INFO"), "{logged}");
     assert!(!logged.contains('\u{1b}'), "{logged}");
     local.stop().await;

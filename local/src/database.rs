@@ -3,14 +3,16 @@
 
 use std::env;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use migrate::{MigrateConfig, Report};
 use shared::database::{DatabaseConfig, DatabaseConfigError};
 use shared::settings;
+use tokio::time::sleep;
 
 use crate::LocalError;
 use crate::env_file;
-use crate::postgres::{DATABASE, Durability, PostgresServer};
+use crate::postgres::{self, DATABASE, Durability, PostgresError, PostgresServer};
 use crate::progress::shown;
 
 /// The folder of the server's data below the project, unless `LOCAL_DIR` names another.
@@ -18,6 +20,15 @@ const DEFAULT_FOLDER: &str = ".local";
 
 /// The server's part of that folder.
 const SERVER_FOLDER: &str = "postgres";
+
+/// A server that ends again within this time is not started another time.
+const STEADY: Duration = Duration::from_secs(20);
+
+/// How long another instance may take to start its server or to stop it.
+const JOIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether it has.
+const POLL: Duration = Duration::from_millis(100);
 
 /// A database that can be used until it is closed.
 pub struct LocalDatabase {
@@ -31,41 +42,90 @@ pub struct LocalDatabase {
 }
 
 impl LocalDatabase {
-    /// Finds or starts the database; where another instance runs on the same folder, uses its database.
+    /// Finds or starts the database. Where another instance runs on the same folder, its database is
+    /// used.
     pub async fn open_or_join() -> Result<Self, LocalError> {
-        Self::open().await
+        if let Some(named) = Self::named()? {
+            return Ok(named);
+        }
+        let started = start_or_join().await;
+        match started.map_err(|error| LocalError::new(error.to_string()))? {
+            Joined::Started(server) => Self::of(*server),
+            Joined::Running { home, url } => Ok(Self::at(
+                &url,
+                format!("PostgreSQL of the instance that is running on {home}"),
+            )?),
+        }
     }
 
-    /// Finds or starts the database.
+    /// Finds or starts the database; nobody else may run on the same folder.
     pub async fn open() -> Result<Self, LocalError> {
-        let named = [DatabaseConfig::URL, DatabaseConfig::SECRET_ARN]
+        if let Some(named) = Self::named()? {
+            return Ok(named);
+        }
+        let server = start().await;
+        Self::of(server.map_err(|error| LocalError::new(error.to_string()))?)
+    }
+
+    /// The database that the settings name.
+    fn named() -> Result<Option<Self>, LocalError> {
+        let name = [DatabaseConfig::URL, DatabaseConfig::SECRET_ARN]
             .into_iter()
             .find(|name| settings::text(variable, name).is_some());
-        let unusable = |error: DatabaseConfigError| LocalError::new(error.to_string());
-        if let Some(name) = named {
-            let config = DatabaseConfig::from_env().map_err(unusable)?;
-            return Ok(Self {
-                description: format!("{} ({name})", config.display_name()),
-                config,
-                migrate_config: MigrateConfig::from_env().map_err(unusable)?,
-                server: None,
-            });
-        }
-        let server = PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable)
-            .await
-            .map_err(|error| LocalError::new(error.to_string()))?;
-        let config = DatabaseConfig::parse(&server.url(DATABASE)).map_err(unusable)?;
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        let config = DatabaseConfig::from_env().map_err(unusable)?;
+        Ok(Some(Self {
+            description: format!("{} ({name})", config.display_name()),
+            config,
+            migrate_config: MigrateConfig::from_env().map_err(unusable)?,
+            server: None,
+        }))
+    }
+
+    fn of(server: PostgresServer) -> Result<Self, LocalError> {
         let description = format!(
             "PostgreSQL {} of its own, data in {}",
             server.version(),
             server.home()
         );
+        let mut database = Self::at(&server.url(DATABASE), description)?;
+        database.server = Some(server);
+        Ok(database)
+    }
+
+    fn at(url: &str, description: String) -> Result<Self, LocalError> {
+        let config = DatabaseConfig::parse(url).map_err(unusable)?;
         Ok(Self {
             migrate_config: config.clone().into(),
             config,
             description,
-            server: Some(server),
+            server: None,
         })
+    }
+
+    /// Starts our own server again whenever it ends. Ends when that does not help.
+    pub async fn keep_up(&mut self) -> LocalError {
+        let Some(server) = &mut self.server else {
+            return std::future::pending().await;
+        };
+        let mut started: Option<Instant> = None;
+        loop {
+            server.ended().await;
+            let log = format!("{}/server.log has its reasons", server.home());
+            if started.is_some_and(|started| started.elapsed() < STEADY) {
+                return LocalError::new(format!(
+                    "PostgreSQL has ended again soon after it was started again; {log}"
+                ));
+            }
+            println!("restart   PostgreSQL has ended and is started again; {log}");
+            if let Err(error) = server.start_again().await {
+                return LocalError::new(error.to_string());
+            }
+            println!("database  {}", self.description);
+            started = Some(Instant::now());
+        }
     }
 
     /// Brings the schema up to date; says what that did.
@@ -92,6 +152,40 @@ impl LocalDatabase {
             shown("stopping PostgreSQL", server.stop()).await;
         }
     }
+}
+
+/// A server of our own, or that of another instance.
+enum Joined {
+    Started(Box<PostgresServer>),
+    Running { home: String, url: String },
+}
+
+async fn start_or_join() -> Result<Joined, PostgresError> {
+    let deadline = Instant::now() + JOIN_LIMIT;
+    loop {
+        let home = match start().await {
+            Ok(server) => return Ok(Joined::Started(Box::new(server))),
+            Err(PostgresError::InUse(home)) => home,
+            Err(error) => return Err(error),
+        };
+        if let Some(url) = postgres::url_in(&home) {
+            let home = home.display().to_string();
+            return Ok(Joined::Running { home, url });
+        }
+        if Instant::now() > deadline {
+            return Err(PostgresError::InUse(home));
+        }
+        // It is just starting or stopping.
+        sleep(POLL).await;
+    }
+}
+
+async fn start() -> Result<PostgresServer, PostgresError> {
+    PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable).await
+}
+
+fn unusable(error: DatabaseConfigError) -> LocalError {
+    LocalError::new(error.to_string())
 }
 
 fn variable(name: &str) -> Option<String> {

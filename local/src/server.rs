@@ -57,7 +57,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
         started = start(chat_config) => started?,
         () = stop.clone().first() => return Ok(()),
     };
-    let (database, router) = started;
+    let (mut database, router) = started;
     let address = listener
         .local_addr()
         .map_err(|error| LocalError::new(error.to_string()))?;
@@ -72,6 +72,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     let served = tokio::select! {
         served = server => served.map_err(|error| LocalError::new(error.to_string())),
         () = stop.last() => Ok(()),
+        error = database.keep_up() => Err(error),
     };
     println!("stopping");
     database.close().await;

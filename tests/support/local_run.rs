@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 pub struct LocalRun {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
-    complaints: File,
+    complaints: Complaints,
     /// Where it listens.
     pub address: String,
     /// What it printed until it listened.
@@ -75,20 +75,26 @@ async fn ended(mut command: Command) -> Ended {
     }
 }
 
-fn read(file: &File) -> String {
-    let length = file.metadata().unwrap().len();
-    let mut bytes = vec![0; usize::try_from(length).unwrap()];
-    file.read_exact_at(&mut bytes, 0).unwrap();
-    String::from_utf8(bytes).unwrap()
+/// What a process writes to standard error, also after its end.
+pub struct Complaints(File);
+
+impl Complaints {
+    /// All of it so far.
+    pub fn text(&self) -> String {
+        let length = self.0.metadata().unwrap().len();
+        let mut bytes = vec![0; usize::try_from(length).unwrap()];
+        self.0.read_exact_at(&mut bytes, 0).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
 }
 
 impl LocalRun {
     /// Starts a server with its data in `folder` and waits until it listens.
     pub async fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let complaints = tempfile::tempfile().unwrap();
+        let complaints = Complaints(tempfile::tempfile().unwrap());
         let mut child = command(&[], folder, settings)
             .stdout(Stdio::piped())
-            .stderr(complaints.try_clone().unwrap())
+            .stderr(complaints.0.try_clone().unwrap())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -100,7 +106,7 @@ impl LocalRun {
                     return address.to_owned();
                 }
             }
-            let complained = read(&complaints);
+            let complained = complaints.text();
             panic!("it ended without listening: {printed:?} {complained}");
         })
         .await
@@ -114,9 +120,9 @@ impl LocalRun {
         }
     }
 
-    /// What it wrote to standard error so far.
-    pub fn complained(&self) -> String {
-        read(&self.complaints)
+    /// What it writes to standard error.
+    pub fn complaints(&self) -> Complaints {
+        Complaints(self.complaints.0.try_clone().unwrap())
     }
 
     /// Waits until it prints a line with `words` in it; gives the line.
@@ -127,7 +133,10 @@ impl LocalRun {
                     return line;
                 }
             }
-            panic!("it ended without printing {words}: {}", self.complained());
+            panic!(
+                "it ended without printing {words}: {}",
+                self.complaints.text()
+            );
         })
         .await
         .expect("it prints")

@@ -1,6 +1,7 @@
 //! The account that runs the server where we are root: PostgreSQL refuses to.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{File, Metadata};
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -10,6 +11,9 @@ use super::PostgresError;
 /// Accounts to run the server as, best first. Every Unix has the last one.
 const NAMES: [&str; 2] = ["postgres", "nobody"];
 
+/// The bit of a folder in which only the owner of a file may remove or rename it.
+const STICKY: u32 = 0o1000;
+
 /// An account without privileges.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -18,18 +22,19 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account to use; `None` where we are not root and need no other. What is in `home` already
-    /// stays with its owner.
+    /// The account to use; `None` where we are not root and need no other. Data that is in `home`
+    /// already stays with its owner.
     pub fn for_server(home: &Path) -> Result<Option<Self>, PostgresError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
-        if let Ok(metadata) = home.metadata()
-            && metadata.uid() != 0
+        if let Ok(data) = home.join("data").symlink_metadata()
+            && data.is_dir()
+            && data.uid() != 0
         {
             return Ok(Some(Self {
-                user_id: metadata.uid(),
-                group_id: metadata.gid(),
+                user_id: data.uid(),
+                group_id: data.gid(),
             }));
         }
         let passwd = std::fs::read_to_string("/etc/passwd")
@@ -49,32 +54,42 @@ impl Account {
         path.ancestors()
             .skip(1)
             .all(|folder| match folder.metadata() {
-                Ok(metadata) => {
-                    let mode = metadata.permissions().mode();
-                    let bit = if metadata.uid() == self.user_id {
-                        0o100
-                    } else if metadata.gid() == self.group_id {
-                        0o010
-                    } else {
-                        0o001
-                    };
-                    mode & bit != 0
-                }
+                Ok(metadata) => self.may(&metadata, 0o1),
                 // A folder that is made later is made accessible.
                 Err(_) => true,
             })
     }
 
-    /// Gives a file or folder to the account.
-    pub fn own(&self, path: &Path) -> Result<(), PostgresError> {
-        chown(path, Some(self.user_id), Some(self.group_id)).map_err(PostgresError::system(
-            format!("{} cannot be given away", path.display()),
-        ))
+    /// Whether the account can put something else in the place of what is at `path`.
+    pub fn can_replace(&self, path: &Path) -> bool {
+        path.ancestors()
+            .filter_map(|folder| folder.metadata().ok())
+            .any(|metadata| {
+                let sticky = metadata.is_dir() && metadata.mode() & STICKY != 0;
+                metadata.uid() == self.user_id || (self.may(&metadata, 0o2) && !sticky)
+            })
     }
 
-    /// Makes a command run as the account.
+    /// Gives a file or folder to the account.
+    pub fn own(&self, file: &File) -> std::io::Result<()> {
+        fchown(file, Some(self.user_id), Some(self.group_id))
+    }
+
+    /// Makes a command run as the account, without the groups we are in.
     pub fn run(&self, command: &mut Command) {
         command.uid(self.user_id).gid(self.group_id);
+    }
+
+    /// Whether the account has the right to read (4), write (2), or execute (1).
+    fn may(&self, metadata: &Metadata, right: u32) -> bool {
+        let right = if metadata.uid() == self.user_id {
+            right << 6
+        } else if metadata.gid() == self.group_id {
+            right << 3
+        } else {
+            right
+        };
+        metadata.mode() & right != 0
     }
 }
 
@@ -84,12 +99,18 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
         if fields.next()? != name {
             return None;
         }
-        let mut ids = fields.skip(1).map(str::parse);
+        let mut ids = fields.skip(1).map(id);
         Some(Account {
-            user_id: ids.next()?.ok()?,
-            group_id: ids.next()?.ok()?,
+            user_id: ids.next()??,
+            group_id: ids.next()??,
         })
     })
+}
+
+/// Reads the number of a user or group. macOS writes that of `nobody` as `-2`.
+fn id(text: &str) -> Option<u32> {
+    let number = text.parse::<i32>().map(i32::cast_unsigned);
+    text.parse().or(number).ok()
 }
 
 #[cfg(test)]
@@ -105,5 +126,15 @@ mod tests {
         };
         assert_eq!(find(passwd, "nobody"), Some(nobody));
         assert_eq!(find(passwd, "postgres"), None);
+    }
+
+    #[test]
+    fn the_numbers_of_macos_are_read() {
+        let passwd = "nobody:*:-2:-2:Unprivileged User:/var/empty:/usr/bin/false\n";
+        let nobody = Account {
+            user_id: 4_294_967_294,
+            group_id: 4_294_967_294,
+        };
+        assert_eq!(find(passwd, "nobody"), Some(nobody));
     }
 }

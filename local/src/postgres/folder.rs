@@ -1,57 +1,105 @@
 //! The folder of a server: kept to one instance, and set up when it is new.
+//!
+//! It belongs to us, and nobody else may write to it. Where we are root the server's account can pass
+//! through it, and only `data` in it is the account's.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::Command;
 
 use uuid::Uuid;
 
 use super::account::Account;
+use super::files;
 use super::programs::Programs;
-use super::{PostgresError, SUPERUSER};
+use super::{Durability, PostgresError, SUPERUSER};
+
+/// The connection string, for as long as the server runs.
+pub const DATABASE_URL: &str = "database-url";
 
 /// Makes the folder and keeps other instances out of it.
 pub fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresError> {
     let cannot = |what: &str| PostgresError::system(format!("{} {what}", home.display()));
-    if !home.exists() {
-        fs::create_dir_all(home).map_err(cannot("cannot be made"))?;
-        fs::set_permissions(home, fs::Permissions::from_mode(0o700))
-            .map_err(cannot("cannot be made private"))?;
-        if let Some(account) = account {
-            account.own(home)?;
-        }
-    }
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(home.join("lock"))
-        .map_err(|error| match error.kind() {
+    make(home, account).map_err(cannot("cannot be made"))?;
+    let folder = files::open_folder(home).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
+        _ => cannot("cannot be opened")(error),
+    })?;
+    own(home, &folder, account)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    let lock =
+        files::open(&mut options, &home.join("lock")).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
             _ => cannot("cannot be written to")(error),
         })?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(PostgresError::InUse(home.to_owned())),
-        Err(TryLockError::Error(error)) => Err(cannot("cannot be locked")(error)),
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(PostgresError::InUse(home.to_owned())),
+        Err(TryLockError::Error(error)) => return Err(cannot("cannot be locked")(error)),
     }
+    // It tells others that there is a server to connect to.
+    files::remove(&home.join(DATABASE_URL)).map_err(cannot("cannot be cleaned up"))?;
+    Ok(lock)
+}
+
+fn make(home: &Path, account: Option<&Account>) -> std::io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    if let Some(parent) = home.parent() {
+        // The account must get through, whatever is usual for new folders here.
+        let missing: Vec<&Path> = parent
+            .ancestors()
+            .take_while(|path| !path.exists())
+            .collect();
+        builder.create(parent)?;
+        if account.is_some() {
+            for folder in missing {
+                fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+            }
+        }
+    }
+    builder.mode(0o700).create(home)
+}
+
+/// Sees to it that the folder is ours alone.
+fn own(home: &Path, folder: &File, account: Option<&Account>) -> Result<(), PostgresError> {
+    let cannot = || PostgresError::system(format!("{} cannot be made private", home.display()));
+    let metadata = folder.metadata().map_err(cannot())?;
+    let Some(account) = account else {
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(PostgresError::Foreign(home.to_owned()));
+        }
+        return folder
+            .set_permissions(Permissions::from_mode(0o700))
+            .map_err(cannot());
+    };
+    let is_roots = |metadata: &fs::Metadata| metadata.uid() == 0;
+    let parent = home.parent().and_then(|parent| parent.metadata().ok());
+    if !is_roots(&metadata)
+        || metadata.mode() & 0o022 != 0
+        || !parent.is_some_and(|parent| is_roots(&parent))
+        || account.can_replace(home)
+    {
+        return Err(PostgresError::NotOfRoot(home.to_owned()));
+    }
+    folder
+        .set_permissions(Permissions::from_mode(0o711))
+        .map_err(cannot())
 }
 
 /// The major version that made the data; `None` where there is none yet.
 pub fn major_of(data: &Path) -> Option<u32> {
-    fs::read_to_string(data.join("PG_VERSION"))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    let version = files::read(&data.join("PG_VERSION")).ok()?;
+    version.trim().parse().ok()
 }
 
 /// The password that was set when the data was made.
 pub fn read_password(home: &Path) -> Result<String, PostgresError> {
     let path = home.join("password");
-    let password = fs::read_to_string(&path).map_err(PostgresError::system(format!(
+    let password = files::read(&path).map_err(PostgresError::system(format!(
         "{} cannot be read",
         path.display()
     )))?;
@@ -63,19 +111,13 @@ pub async fn set_up(
     home: &Path,
     programs: &Programs,
     account: Option<&Account>,
+    durability: Durability,
 ) -> Result<String, PostgresError> {
-    let (partial, password_file) = (home.join("data.partial"), home.join("password"));
+    let cannot = || PostgresError::system(format!("{} cannot be set up", home.display()));
+    let (partial, password_file) = (home.join("data.partial"), home.join("password.initdb"));
     let password = Uuid::new_v4().simple().to_string();
-    write_secret(&password_file, &password)?;
-    if let Some(account) = account {
-        account.own(&password_file)?;
-    }
-    if partial.exists() {
-        fs::remove_dir_all(&partial).map_err(PostgresError::system(format!(
-            "{} cannot be removed",
-            partial.display()
-        )))?;
-    }
+    files::write(&home.join("password"), &password).map_err(cannot())?;
+    prepare(&partial, &password_file, &password, account).map_err(cannot())?;
 
     let mut command = Command::new(programs.path("initdb"));
     command
@@ -91,12 +133,16 @@ pub async fn set_up(
             "--encoding",
             "UTF8",
         ])
-        .args(["--locale", "C", "--no-sync"])
+        .args(["--locale", "C"])
         .current_dir(home);
+    if durability == Durability::Throwaway {
+        command.arg("--no-sync");
+    }
     if let Some(account) = account {
         account.run(&mut command);
     }
     let initdb = tokio::task::spawn_blocking(move || command.output()).await;
+    files::remove(&password_file).map_err(cannot())?;
     let failed = |cause: String| PostgresError::System {
         what: "initdb failed".into(),
         cause,
@@ -109,17 +155,30 @@ pub async fn set_up(
             String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         ));
     }
-    fs::rename(&partial, home.join("data")).map_err(PostgresError::system(
-        "the data folder cannot be put in place",
-    ))?;
+    fs::rename(&partial, home.join("data"))
+        .and_then(|()| files::open_folder(home)?.sync_all())
+        .map_err(PostgresError::system(
+            "the data folder cannot be put in place",
+        ))?;
     Ok(password)
 }
 
-/// Writes a file that only its owner may read.
-pub fn write_secret(path: &Path, secret: &str) -> Result<(), PostgresError> {
-    let cannot = || PostgresError::system(format!("{} cannot be written", path.display()));
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let mut file = options.open(path).map_err(cannot())?;
-    file.write_all(secret.as_bytes()).map_err(cannot())
+/// Makes the folder and the file that `initdb` needs, and gives them to the account.
+fn prepare(
+    partial: &Path,
+    password_file: &Path,
+    password: &str,
+    account: Option<&Account>,
+) -> std::io::Result<()> {
+    if partial.symlink_metadata().is_ok() {
+        fs::remove_dir_all(partial)?;
+    }
+    files::remove(password_file)?;
+    DirBuilder::new().mode(0o700).create(partial)?;
+    let password_file = files::write_new(password_file, password)?;
+    if let Some(account) = account {
+        account.own(&files::open_folder(partial)?)?;
+        account.own(&password_file)?;
+    }
+    Ok(())
 }

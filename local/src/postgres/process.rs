@@ -1,10 +1,10 @@
 //! Starting a server, and taking care that it ends when we do.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use shared::database::{Connection, DatabaseConfig};
@@ -12,11 +12,11 @@ use tokio::time::sleep;
 use tokio_postgres::types::Type;
 
 use super::account::Account;
-use super::folder::{major_of, read_password, set_up, take, write_secret};
+use super::folder::{DATABASE_URL, major_of, read_password, set_up, take};
 use super::programs::Programs;
-use super::{DATABASE, PostgresError, SUPERUSER, home_for};
+use super::{DATABASE, Durability, PostgresError, SUPERUSER, files, home_for};
 use crate::progress::shown;
-use crate::supervisor::supervised;
+use crate::supervisor::{remover, supervised};
 
 /// How long a server may take to start; recovering from a crash takes a while.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -27,30 +27,44 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// How often it is looked whether it has started or stopped.
 const POLL: Duration = Duration::from_millis(20);
 
+/// How often it is looked whether a server that should run still does.
+const WATCH: Duration = Duration::from_millis(200);
+
 /// How often another port is tried when somebody else was faster.
 const PORT_ATTEMPTS: usize = 5;
 
-/// What happens to the data when the machine goes down, and when the server stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Durability {
-    /// It is kept.
-    Durable,
-    /// For tests: nothing is forced to the disk, and the folder is removed when the server stops.
-    Throwaway,
-}
+/// The file in the folder with the port that the server had last.
+const PORT: &str = "port";
 
 /// A server that runs until it is dropped or stopped.
 #[derive(Debug)]
 pub struct PostgresServer {
-    home: PathBuf,
+    place: Place,
     version: String,
     port: u16,
+    running: Running,
+    /// Held for as long as we use the folder.
+    _lock: File,
+}
+
+/// What a server is started from.
+#[derive(Debug)]
+struct Place {
+    home: PathBuf,
+    programs: Programs,
+    account: Option<Account>,
     password: String,
+    durability: Durability,
+}
+
+/// The processes of a server.
+#[derive(Debug)]
+struct Running {
     child: Child,
     /// Closing it stops the server.
     keep_running: Option<ChildStdin>,
-    /// Held for as long as we use the folder.
-    _lock: File,
+    /// What removes the folder of a server that leaves nothing.
+    remover: Option<Child>,
 }
 
 impl PostgresServer {
@@ -65,7 +79,7 @@ impl PostgresServer {
         let data = home.join("data");
 
         let made_by = major_of(&data);
-        let programs = Programs::find(&home, made_by).await?;
+        let programs = Programs::find(&home, made_by, account.as_ref()).await?;
         let password = match made_by {
             Some(made_by) if made_by != programs.major => {
                 return Err(PostgresError::OtherVersion {
@@ -76,31 +90,41 @@ impl PostgresServer {
             }
             Some(_) => read_password(&home)?,
             None => {
-                let set_up = set_up(&home, &programs, account.as_ref());
+                let set_up = set_up(&home, &programs, account.as_ref(), durability);
                 shown("setting up a database for the first time", set_up).await?
             }
         };
 
-        let (child, keep_running, port) =
-            launch(&home, &programs, account.as_ref(), &password, durability).await?;
-        let server = Self {
+        let place = Place {
             home,
-            version: programs.version,
-            port,
+            programs,
+            account,
             password,
-            child,
-            keep_running,
+            durability,
+        };
+        let (running, port) = place.start().await?;
+        let server = Self {
+            version: place.programs.version.clone(),
+            place,
+            port,
+            running,
             _lock: lock,
         };
         server.create_database().await?;
-        write_secret(&server.home.join("database-url"), &server.url(DATABASE))?;
+        let (home, url) = (&server.place.home, server.url(DATABASE));
+        files::write(&home.join(PORT), &port.to_string())
+            .and_then(|()| files::write(&home.join(DATABASE_URL), &url))
+            .map_err(PostgresError::system(format!(
+                "{} cannot be written to",
+                home.display()
+            )))?;
         Ok(server)
     }
 
     /// The connection string of one of its databases.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        url(self.port, &self.password, database)
+        self.place.url(self.port, database)
     }
 
     /// The port it listens on, on 127.0.0.1.
@@ -118,15 +142,36 @@ impl PostgresServer {
     /// The folder of its data.
     #[must_use]
     pub fn home(&self) -> std::path::Display<'_> {
-        self.home.display()
+        self.place.home.display()
+    }
+
+    /// Waits until the server ends, by itself or because somebody killed it.
+    pub async fn ended(&mut self) {
+        while matches!(self.running.child.try_wait(), Ok(None)) {
+            sleep(WATCH).await;
+        }
+    }
+
+    /// Starts a server that has ended again, on the same port.
+    ///
+    /// # Errors
+    /// [`PostgresError`].
+    pub async fn start_again(&mut self) -> Result<(), PostgresError> {
+        self.running.keep_running = None;
+        self.running = self.place.start_on(self.port, true).await?;
+        Ok(())
     }
 
     /// Stops the server and waits for its end.
     pub async fn stop(mut self) {
-        self.keep_running = None;
+        self.running.keep_running = None;
+        let _ = files::remove(&self.place.home.join(DATABASE_URL));
+        let children = [Some(&mut self.running.child), self.running.remover.as_mut()];
         let deadline = Instant::now() + STOP_LIMIT;
-        while Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
-            sleep(POLL).await;
+        for child in children.into_iter().flatten() {
+            while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+                sleep(POLL).await;
+            }
         }
     }
 
@@ -159,118 +204,163 @@ impl PostgresServer {
     }
 }
 
-fn url(port: u16, password: &str, database: &str) -> String {
-    format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}")
-}
+impl Place {
+    fn url(&self, port: u16, database: &str) -> String {
+        let password = &self.password;
+        format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}")
+    }
 
-/// Starts the server on a free port and waits until it takes connections.
-async fn launch(
-    home: &Path,
-    programs: &Programs,
-    account: Option<&Account>,
-    password: &str,
-    durability: Durability,
-) -> Result<(Child, Option<ChildStdin>, u16), PostgresError> {
-    // An instance that was killed a moment ago may still be stopping its server.
-    let left_over = home.join("data/postmaster.pid");
-    let deadline = Instant::now() + STOP_LIMIT;
-    let gone = async {
-        while left_over.exists() && is_running(&left_over) && Instant::now() < deadline {
+    /// Starts the server on the port it had last, or else on a free one.
+    async fn start(&self) -> Result<(Running, u16), PostgresError> {
+        self.last_server_gone().await?;
+        let mut port = self.last_port();
+        for _ in 1..PORT_ATTEMPTS {
+            let wanted = match port.take() {
+                Some(port) => port,
+                None => free_port()?,
+            };
+            match self.start_on(wanted, false).await {
+                Err(error) if error.to_string().contains("could not bind") => {}
+                started => return started.map(|running| (running, wanted)),
+            }
+        }
+        let port = free_port()?;
+        Ok((self.start_on(port, false).await?, port))
+    }
+
+    /// Starts the server and waits until it takes connections.
+    async fn start_on(&self, port: u16, again: bool) -> Result<Running, PostgresError> {
+        let deadline = Instant::now() + STOP_LIMIT;
+        loop {
+            let mut running = self.spawn(port, again)?;
+            if shown("starting PostgreSQL", self.ready(&mut running.child, port)).await {
+                return Ok(running);
+            }
+            running.keep_running = None;
+            let log = self.home.join("server.log");
+            let last_words = tail(&log);
+            // Processes of a server that was killed take a moment to notice.
+            if last_words.contains("is still in use") && Instant::now() < deadline {
+                sleep(WATCH).await;
+                continue;
+            }
+            return Err(PostgresError::System {
+                what: format!("PostgreSQL did not start; {} says", log.display()),
+                cause: last_words,
+            });
+        }
+    }
+
+    fn spawn(&self, port: u16, again: bool) -> Result<Running, PostgresError> {
+        let log_path = self.home.join("server.log");
+        let mut options = OpenOptions::new();
+        options.create(true).append(again);
+        options.write(true).truncate(!again);
+        let log = files::open(&mut options, &log_path).map_err(PostgresError::system(format!(
+            "{} cannot be written",
+            log_path.display()
+        )))?;
+
+        let mut command = supervised(&self.programs.path("postgres"), None);
+        command.arg("-D").arg(self.home.join("data"));
+        let mut settings = vec![
+            format!("port={port}"),
+            "listen_addresses=127.0.0.1".into(),
+            "unix_socket_directories=".into(),
+        ];
+        if self.durability == Durability::Throwaway {
+            settings.extend(
+                [
+                    "fsync=off",
+                    "synchronous_commit=off",
+                    "full_page_writes=off",
+                    "max_connections=500",
+                ]
+                .map(str::to_owned),
+            );
+        }
+        for setting in settings {
+            command.arg("-c").arg(setting);
+        }
+        let cannot = || PostgresError::system("PostgreSQL cannot be started");
+        let mut remover = match self.durability {
+            Durability::Durable => None,
+            // It runs as we do: the account may not remove what is ours.
+            Durability::Throwaway => Some(apart(&mut remover(&self.home)).map_err(cannot())?),
+        };
+        if let Some(account) = &self.account {
+            account.run(&mut command);
+        }
+        command
+            .current_dir(&self.home)
+            .stdout(
+                match remover.as_mut().and_then(|remover| remover.stdin.take()) {
+                    Some(end_of_remover) => Stdio::from(end_of_remover),
+                    None => Stdio::from(log.try_clone().map_err(cannot())?),
+                },
+            )
+            .stderr(log);
+        let mut child = apart(&mut command).map_err(cannot())?;
+        Ok(Running {
+            keep_running: child.stdin.take(),
+            child,
+            remover,
+        })
+    }
+
+    /// Waits until the server answers; says whether it did.
+    async fn ready(&self, child: &mut Child, port: u16) -> bool {
+        let Ok(config) = DatabaseConfig::parse(&self.url(port, "postgres")) else {
+            return false;
+        };
+        let deadline = Instant::now() + START_LIMIT;
+        while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
+            if Connection::open(&config).await.is_ok() {
+                return true;
+            }
             sleep(POLL).await;
         }
-    };
-    shown("waiting for the last server to stop", gone).await;
-
-    let mut last_words = String::new();
-    for _ in 0..PORT_ATTEMPTS {
-        let port = free_port()?;
-        let mut child = spawn(home, programs, account, port, durability)?;
-        let keep_running = child.stdin.take();
-        let ready = ready(&mut child, port, password);
-        if shown("starting PostgreSQL", ready).await {
-            return Ok((child, keep_running, port));
-        }
-        drop(keep_running);
-        last_words = tail(&home.join("server.log"));
-        if !last_words.contains("could not bind") {
-            break;
-        }
+        false
     }
-    Err(PostgresError::System {
-        what: format!(
-            "PostgreSQL did not start; {} says",
-            home.join("server.log").display()
-        ),
-        cause: last_words,
-    })
+
+    /// The port that the server had last, if nobody has it now.
+    fn last_port(&self) -> Option<u16> {
+        let text = files::read(&self.home.join(PORT)).ok()?;
+        let port = text.trim().parse().ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?;
+        Some(port)
+    }
+
+    /// Waits for the server of an instance that was killed a moment ago. A number that now belongs to
+    /// somebody else would keep PostgreSQL from starting: nobody but us starts a server here.
+    async fn last_server_gone(&self) -> Result<(), PostgresError> {
+        let data = self.home.join("data");
+        let left_over = data.join("postmaster.pid");
+        let deadline = Instant::now() + STOP_LIMIT;
+        let gone = async {
+            while let Some(pid) = running_pid(&left_over) {
+                if !is_server_of(pid, &data) {
+                    return files::remove(&left_over);
+                }
+                if Instant::now() > deadline {
+                    break;
+                }
+                sleep(POLL).await;
+            }
+            Ok(())
+        };
+        let gone = shown("waiting for the last server to stop", gone).await;
+        gone.map_err(PostgresError::system(format!(
+            "{} cannot be removed",
+            left_over.display()
+        )))
+    }
 }
 
-fn spawn(
-    home: &Path,
-    programs: &Programs,
-    account: Option<&Account>,
-    port: u16,
-    durability: Durability,
-) -> Result<Child, PostgresError> {
-    let log_path = home.join("server.log");
-    let log = File::create(&log_path).map_err(PostgresError::system(format!(
-        "{} cannot be written",
-        log_path.display()
-    )))?;
-    let log_again = log
-        .try_clone()
-        .map_err(PostgresError::system("the log cannot be shared"))?;
-
-    let remove = (durability == Durability::Throwaway).then_some(home);
-    let mut command = supervised(&programs.path("postgres"), remove);
-    command.arg("-D").arg(home.join("data"));
-    let mut settings = vec![
-        format!("port={port}"),
-        "listen_addresses=127.0.0.1".into(),
-        "unix_socket_directories=".into(),
-    ];
-    if durability == Durability::Throwaway {
-        settings.extend(
-            [
-                "fsync=off",
-                "synchronous_commit=off",
-                "full_page_writes=off",
-                "max_connections=500",
-            ]
-            .map(str::to_owned),
-        );
-    }
-    for setting in settings {
-        command.arg("-c").arg(setting);
-    }
-    // A group of its own: Ctrl-C at the terminal is for us; we stop the server when all is done.
-    command
-        .current_dir(home)
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(log)
-        .stderr(log_again);
-    if let Some(account) = account {
-        account.run(&mut command);
-    }
-    command
-        .spawn()
-        .map_err(PostgresError::system("PostgreSQL cannot be started"))
-}
-
-/// Waits until the server answers; says whether it did.
-async fn ready(child: &mut Child, port: u16, password: &str) -> bool {
-    let Ok(config) = DatabaseConfig::parse(&url(port, password, "postgres")) else {
-        return false;
-    };
-    let deadline = Instant::now() + START_LIMIT;
-    while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
-        if Connection::open(&config).await.is_ok() {
-            return true;
-        }
-        sleep(POLL).await;
-    }
-    false
+/// Starts a command in a group of its own: Ctrl-C at the terminal is for us, and what we started is told
+/// when all is done.
+fn apart(command: &mut Command) -> std::io::Result<Child> {
+    command.process_group(0).stdin(Stdio::piped()).spawn()
 }
 
 pub(crate) fn free_port() -> Result<u16, PostgresError> {
@@ -282,20 +372,35 @@ pub(crate) fn free_port() -> Result<u16, PostgresError> {
     Ok(address.port())
 }
 
-/// Whether the process that a `postmaster.pid` names is there.
-fn is_running(postmaster_pid: &Path) -> bool {
-    let text = fs::read_to_string(postmaster_pid).unwrap_or_default();
-    let pid = text
-        .lines()
-        .next()
-        .and_then(|line| line.trim().parse().ok());
-    pid.and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+/// The process that a `postmaster.pid` names, if there is one.
+fn running_pid(postmaster_pid: &Path) -> Option<i32> {
+    let text = files::read(postmaster_pid).ok()?;
+    let number: i32 = text.lines().next()?.trim().parse().ok()?;
+    let pid = rustix::process::Pid::from_raw(number.checked_abs()?)?;
+    rustix::process::test_kill_process(pid).ok()?;
+    Some(pid.as_raw_nonzero().get())
+}
+
+/// Whether a process is a server on `data`: it works in that folder, or names it among its arguments.
+fn is_server_of(pid: i32, data: &Path) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    if let Ok(folder) = fs::read_link(process.join("cwd")) {
+        return data.canonicalize().is_ok_and(|data| data == folder);
+    }
+    let arguments = fs::read(process.join("cmdline")).or_else(|_| {
+        let mut ps = Command::new("ps");
+        let output = ps.args(["-ww", "-o", "command=", "-p", &pid.to_string()]);
+        output.output().map(|output| output.stdout)
+    });
+    arguments.is_ok_and(|arguments| {
+        let data = data.to_string_lossy();
+        String::from_utf8_lossy(&arguments).contains(&*data)
+    })
 }
 
 /// The last lines of the log.
 fn tail(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = files::read_end(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(5)..].join("\n")
 }

