@@ -292,6 +292,7 @@ async fn a_custom_resource_is_told_the_result() {
         assert_eq!(told["Status"], "SUCCESS", "{request_type}: {told}");
         assert_eq!(told["PhysicalResourceId"], "daissy-schema");
         for (member, value) in [
+            ("Reason", ""),
             ("StackId", "stack"),
             ("RequestId", "request"),
             ("LogicalResourceId", "Migration"),
@@ -382,4 +383,34 @@ async fn a_custom_resource_is_told_when_no_database_is_configured_or_time_runs_o
         told["Reason"].as_str().unwrap().contains("more time"),
         "{told}"
     );
+}
+
+#[tokio::test]
+async fn a_custom_resource_is_told_whatever_its_event_lacks() {
+    let (_, config) = empty().await;
+    let cloud_formation = CloudFormation::start().await;
+    let without = |name: &str| {
+        let mut event = cloud_formation.event("Update");
+        event.as_object_mut().unwrap().remove(name);
+        event
+    };
+
+    for name in ["PhysicalResourceId", "ResourceProperties", "StackId"] {
+        handle(Ok(&config), without(name), LIMIT).await.unwrap();
+        assert_eq!(cloud_formation.last()["Status"], "SUCCESS", "{name}");
+    }
+
+    for event in [without("RequestType"), cloud_formation.event("Import")] {
+        let result = handle(Ok(&config), event, LIMIT).await;
+        let told = cloud_formation.last();
+        assert!(result.is_err(), "{told}");
+        assert_eq!(told["Status"], "FAILED", "{told}");
+        let reason = told["Reason"].as_str().unwrap();
+        assert!(reason.contains("RequestType"), "{told}");
+    }
+    assert_eq!(cloud_formation.told.lock().unwrap().len(), 5);
+
+    let nowhere = handle(Ok(&config), without("ResponseURL"), LIMIT).await;
+    let error = nowhere.unwrap_err().to_string();
+    assert!(error.contains("ResponseURL"), "{error}");
 }

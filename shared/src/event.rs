@@ -35,7 +35,27 @@ pub(crate) enum RequestContext {
     RestApi(Value),
 }
 
-/// The answer to an event, in the form that all kinds of API take.
+/// The kinds of API that send events, each with members of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// An HTTP API, or a function URL.
+    Http,
+    /// A REST API.
+    Rest,
+}
+
+impl Api {
+    /// Where an event comes from; a REST API where it does not say.
+    pub(crate) fn of(event: &Value) -> Self {
+        if event["requestContext"]["http"].is_object() {
+            Self::Http
+        } else {
+            Self::Rest
+        }
+    }
+}
+
+/// The answer to an event, as the API that sent it takes it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventResponse {
@@ -46,6 +66,10 @@ pub struct EventResponse {
     /// The body, which is text.
     pub body: String,
     is_base64_encoded: bool,
+    /// We set none. An HTTP API's answer has the member all the same, because cargo-lambda's emulator asks
+    /// for it; a REST API's has not, because those answer 502 to members they do not know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<[String; 0]>,
 }
 
 /// Reads an event.
@@ -54,23 +78,24 @@ pub struct EventResponse {
 /// [`Problem::InvalidRequest`] for what is no event of an API, or has an address or a body that cannot
 /// be read.
 pub fn read(mut event: Value) -> Result<Request, Problem> {
+    let api = Api::of(&event);
     let context = take(&mut event, "requestContext");
-    let (method, uri, headers, context) = if context["http"].is_object() {
-        (
+    let (method, uri, headers, context) = match api {
+        Api::Http => (
             method(&context["http"]["method"])?,
             uri(&event["rawPath"], text(&event, "rawQueryString")?)?,
             headers(&event, None),
             RequestContext::HttpApi(context),
-        )
-    } else if !event["httpMethod"].is_null() {
-        (
+        ),
+        Api::Rest if event["httpMethod"].is_null() => {
+            return Err(unreadable("it comes from no API"));
+        }
+        Api::Rest => (
             method(&event["httpMethod"])?,
             uri(&event["path"], &parameters(&event)?)?,
             headers(&event, Some("multiValueHeaders")),
             RequestContext::RestApi(context),
-        )
-    } else {
-        return Err(unreadable("it comes from no API"));
+        ),
     };
     let mut request = Request::new(body(&mut event)?);
     *request.method_mut() = method;
@@ -80,8 +105,9 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
     Ok(request)
 }
 
-impl From<Response<Body>> for EventResponse {
-    fn from(response: Response<Body>) -> Self {
+impl EventResponse {
+    /// A response in the form of the API that asked for it.
+    pub(crate) fn new(api: Api, response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -92,6 +118,7 @@ impl From<Response<Body>> for EventResponse {
             headers: headers.collect(),
             body: String::from_utf8_lossy(&body).into_owned(),
             is_base64_encoded: false,
+            cookies: (api == Api::Http).then_some([]),
         }
     }
 }
@@ -242,6 +269,19 @@ mod tests {
             request.uri().query(),
             Some("session_id=a%26b%3Dc&session_id=last&%C3%A9=%2B+%25")
         );
+    }
+
+    #[test]
+    fn an_answer_has_the_members_its_api_knows() {
+        let http = http_api("/chat", "");
+        let rest = json!({ "httpMethod": "GET", "path": "/chat", "requestContext": {} });
+        for (event, cookies) in [(http, Some(json!([]))), (rest, None), (json!(7), None)] {
+            let response = Response::new(Body::Text("{}".into()));
+            let response = EventResponse::new(Api::of(&event), response);
+            let written = serde_json::to_value(response).unwrap();
+            assert_eq!(written["statusCode"], 200, "{event}");
+            assert_eq!(written.get("cookies").cloned(), cookies, "{event}");
+        }
     }
 
     #[test]

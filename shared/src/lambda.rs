@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::configured::Configured;
 use crate::database::{Database, DatabaseConfig};
 use crate::endpoint::{Endpoint, refuse, respond};
-use crate::event::{self, EventResponse};
+use crate::event::{self, Api, EventResponse};
 use crate::logging;
 use crate::monitor::Monitor;
 use crate::request::request_id_in;
@@ -112,6 +112,7 @@ pub async fn respond_to_event<E: Endpoint>(
     monitor: &Monitor,
     event: LambdaEvent<Value>,
 ) -> EventResponse {
+    let api = Api::of(&event.payload);
     let response = match event::read(event.payload) {
         Ok(request) => {
             let request = request.with_lambda_context(event.context);
@@ -119,7 +120,7 @@ pub async fn respond_to_event<E: Endpoint>(
         }
         Err(problem) => refuse::<E>(problem, monitor, &request_id_in(&event.context)).await,
     };
-    response.into()
+    EventResponse::new(api, response)
 }
 
 /// Sees to it that the connection's place at the server is free as soon as the environment ends. For

@@ -1,17 +1,15 @@
 //! A CloudFormation custom resource: the same migration, with the result sent to a URL.
 //!
-//! CloudFormation waits for that answer, up to an hour, so one is sent whatever becomes of the
-//! migration, and before the invocation's time is over. Deleting the resource never touches data.
+//! CloudFormation waits for that answer, up to an hour, so one is sent whatever the event is and whatever
+//! becomes of the migration, before the invocation's time is over. Deleting the resource never touches
+//! data. Members of event and answer: AWS CloudFormation, "Custom resource request types" and "Custom
+//! resource response objects".
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use aws_lambda_events::cloudformation::{
-    CloudFormationCustomResourceRequest as Event, CloudFormationCustomResourceResponse as Response,
-    CloudFormationCustomResourceResponseStatus as Status,
-};
 use futures_util::FutureExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use shared::database::DatabaseConfigError;
 use tokio::time::timeout;
 
@@ -37,12 +35,46 @@ const NOTIFICATION_ATTEMPTS: usize = 3;
 /// What is kept back of the invocation's time to send the answer.
 const NOTIFICATION_RESERVE: Duration = Duration::from_secs(12);
 
+/// What is read of an event. Member by member, because whatever else is odd about it, CloudFormation
+/// waits for an answer.
+struct Event {
+    request_type: String,
+    response_url: String,
+    stack_id: String,
+    request_id: String,
+    logical_resource_id: String,
+}
+
+impl Event {
+    /// # Errors
+    /// [`MigrateError::InvalidEvent`] for one that says nowhere to send the answer.
+    fn read(event: &Value) -> Result<Self, MigrateError> {
+        let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+        let event = Self {
+            request_type: text("RequestType"),
+            response_url: text("ResponseURL"),
+            stack_id: text("StackId"),
+            request_id: text("RequestId"),
+            logical_resource_id: text("LogicalResourceId"),
+        };
+        if event.response_url.is_empty() {
+            return Err(MigrateError::InvalidEvent("it has no ResponseURL"));
+        }
+        Ok(event)
+    }
+}
+
+/// Whether an event is one of CloudFormation's, or means to be.
+pub(crate) fn is_custom_resource(event: &Value) -> bool {
+    event.get("RequestType").is_some() || event.get("ResponseURL").is_some()
+}
+
 pub(crate) async fn handle(
     config: Result<&MigrateConfig, DatabaseConfigError>,
-    event: Value,
+    event: &Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {
-    let event: Event = serde_json::from_value(event).map_err(MigrateError::InvalidEvent)?;
+    let event = Event::read(event)?;
     let limit = limit.saturating_sub(NOTIFICATION_RESERVE);
     let applied = AssertUnwindSafe(timeout(limit, apply(config, &event)))
         .catch_unwind()
@@ -69,9 +101,9 @@ async fn apply(
     config: Result<&MigrateConfig, DatabaseConfigError>,
     event: &Event,
 ) -> Result<Option<Report>, MigrateError> {
-    match event {
-        Event::Create(_) => schema::migrate_patiently(config?, PATIENCE).await.map(Some),
-        Event::Update(_) => {
+    match event.request_type.as_str() {
+        "Create" => schema::migrate_patiently(config?, PATIENCE).await.map(Some),
+        "Update" => {
             let config = config?;
             match schema::migrate_patiently(config, PATIENCE).await {
                 // A stack that rolls back sends the update to the old version of this function. The
@@ -83,8 +115,11 @@ async fn apply(
                 result => result.map(Some),
             }
         }
-        // Deleting the resource leaves the data alone; so does what CloudFormation may add.
-        _ => Ok(None),
+        // Deleting the resource leaves the data alone.
+        "Delete" => Ok(None),
+        _ => Err(MigrateError::InvalidEvent(
+            "its RequestType is none of Create, Update and Delete",
+        )),
     }
 }
 
@@ -92,66 +127,30 @@ async fn notify(
     event: &Event,
     result: &Result<Option<Report>, MigrateError>,
 ) -> Result<(), MigrateError> {
-    let (url, stack_id, request_id, logical_resource_id) = match event {
-        Event::Create(create) => (
-            &create.response_url,
-            &create.stack_id,
-            &create.request_id,
-            &create.logical_resource_id,
-        ),
-        Event::Update(update) => (
-            &update.response_url,
-            &update.stack_id,
-            &update.request_id,
-            &update.logical_resource_id,
-        ),
-        Event::Delete(delete) => (
-            &delete.response_url,
-            &delete.stack_id,
-            &delete.request_id,
-            &delete.logical_resource_id,
-        ),
-        _ => {
-            return Err(MigrateError::Notification(
-                "an unknown kind of event".into(),
-            ));
-        }
+    let (status, reason) = match result {
+        Ok(_) => ("SUCCESS", String::new()),
+        Err(error) => ("FAILED", error.to_string()),
     };
-
-    let mut response = Response::default();
-    response.physical_resource_id = PHYSICAL_RESOURCE_ID.into();
-    response.stack_id = stack_id.clone();
-    response.request_id = request_id.clone();
-    response.logical_resource_id = logical_resource_id.clone();
-    match result {
-        Ok(report) => {
-            response.status = Status::Success;
-            if let Some(report) = report {
-                response
-                    .data
-                    .insert("SchemaVersion".into(), report.schema_version.to_string());
-            }
-        }
-        Err(error) => {
-            response.status = Status::Failed;
-            response.reason = Some(
-                error
-                    .to_string()
-                    .chars()
-                    .take(MAX_REASON_CHARACTERS)
-                    .collect(),
-            );
-        }
+    let mut answer = json!({
+        "Status": status,
+        "Reason": reason.chars().take(MAX_REASON_CHARACTERS).collect::<String>(),
+        "PhysicalResourceId": PHYSICAL_RESOURCE_ID,
+        "StackId": event.stack_id,
+        "RequestId": event.request_id,
+        "LogicalResourceId": event.logical_resource_id,
+    });
+    if let Ok(Some(report)) = result {
+        answer["Data"] = json!({ "SchemaVersion": report.schema_version.to_string() });
     }
 
-    let body = serde_json::to_string(&response).map_err(MigrateError::Report)?;
+    let body = answer.to_string();
     // CloudFormation takes a missing answer for a failure, after waiting for it, so it is worth trying.
-    let mut sent = send(url, &body).await;
+    let mut sent = send(&event.response_url, &body).await;
     for _ in 1..NOTIFICATION_ATTEMPTS {
         if sent.is_ok() {
             break;
         }
-        sent = send(url, &body).await;
+        sent = send(&event.response_url, &body).await;
     }
     sent
 }

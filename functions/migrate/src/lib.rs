@@ -27,8 +27,8 @@ pub async fn handle(
     event: Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {
-    if event.get("RequestType").is_some() {
-        return custom_resource::handle(config, event, limit).await;
+    if custom_resource::is_custom_resource(&event) {
+        return custom_resource::handle(config, &event, limit).await;
     }
     let work = by_hand(config?, &event);
     let report = timeout(limit, work).await;

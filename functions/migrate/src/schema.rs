@@ -93,7 +93,7 @@ pub enum MigrateError {
     UnknownAction,
     /// The event looks like one of CloudFormation's, but is none.
     #[error("the custom-resource event cannot be read: {0}")]
-    InvalidEvent(#[source] serde_json::Error),
+    InvalidEvent(&'static str),
     /// CloudFormation could not be told.
     #[error("CloudFormation could not be told the result: {0}")]
     Notification(String),
