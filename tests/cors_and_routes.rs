@@ -77,35 +77,77 @@ async fn head_is_a_get_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_browser_may_call_every_route() {
-    let api = TestApi::start().await;
-    for path in ["/chat", "/chat/status", "/chat/reset"] {
-        let preflight = Request::options(path)
-            .header("origin", "https://app.example")
-            .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type")
-            .body(Body::empty())
+async fn pages_of_listed_origins_and_of_this_machine_may_call_every_route() {
+    let listed = [("CORS_ALLOWED_ORIGINS", "https://app.example")];
+    let api = TestApi::with_settings(&listed).await;
+    for origin in ["https://app.example", "http://localhost:5173"] {
+        for path in ["/chat", "/chat/status", "/chat/reset"] {
+            let answer = api.send(preflight(path, origin)).await;
+            assert_eq!((answer.status, &answer.body), (200, &Value::Null), "{path}");
+            assert!(answer.headers.contains_key("x-request-id"), "{path}");
+            assert_eq!(answer.headers["access-control-allow-origin"], origin);
+            assert_eq!(answer.headers["access-control-allow-methods"], "*");
+            assert_eq!(answer.headers["access-control-allow-headers"], "*");
+        }
+        let refused = Request::post("/chat").header("origin", origin);
+        let answer = api.send(refused.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 400);
+        assert_eq!(
+            answer.headers["access-control-allow-origin"], origin,
+            "errors can be read, too"
+        );
+        let exposed = answer.headers["access-control-expose-headers"]
+            .to_str()
             .unwrap();
-        let answer = api.send(preflight).await;
-        assert_eq!((answer.status, &answer.body), (200, &Value::Null), "{path}");
-        assert!(answer.headers.contains_key("x-request-id"), "{path}");
-        assert_eq!(answer.headers["access-control-allow-origin"], "*");
-        assert_eq!(answer.headers["access-control-allow-methods"], "*");
-        assert_eq!(answer.headers["access-control-allow-headers"], "*");
+        for header in ["x-request-id", "idempotent-replayed", "retry-after"] {
+            assert!(exposed.contains(header), "{exposed}");
+        }
     }
-    let refused = Request::post("/chat").header("origin", "https://app.example");
-    let answer = api.send(refused.body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.status, 400);
-    assert_eq!(
-        answer.headers["access-control-allow-origin"], "*",
-        "errors can be read, too"
-    );
-    let exposed = answer.headers["access-control-expose-headers"]
-        .to_str()
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_can_neither_call_nor_read() {
+    let api = TestApi::start().await;
+    for origin in ["https://evil.example", "null"] {
+        let answer = api.send(preflight("/chat", origin)).await;
+        let headers = &answer.headers;
+        assert!(!headers.contains_key("access-control-allow-origin"));
+
+        // What a browser sends without asking first.
+        let simple = Request::post("/chat").header("origin", origin);
+        let body = Body::from(r#"{"query": "spend"}"#);
+        let answer = api.send(simple.body(body).unwrap()).await;
+        answer.assert_problem(403, "forbidden");
+        let headers = &answer.headers;
+        assert!(!headers.contains_key("access-control-allow-origin"));
+    }
+    // A name of its own that it points at this machine: the same origin to the browser.
+    let rebound = Request::post("/chat")
+        .header("host", "evil.example:8000")
+        .header("origin", "http://evil.example:8000")
+        .body(Body::from(r#"{"query": "spend"}"#))
         .unwrap();
-    for header in ["x-request-id", "idempotent-replayed", "retry-after"] {
-        assert!(exposed.contains(header), "{exposed}");
+    api.send(rebound).await.assert_problem(403, "forbidden");
+    let rebound = Request::get("/chat/status").header("host", "evil.example:8000");
+    let answer = api.send(rebound.body(Body::empty()).unwrap()).await;
+    answer.assert_problem(403, "forbidden");
+    let messages = api.number("select count(*) from chat_messages").await;
+    assert_eq!(messages, 0);
+
+    for host in ["localhost:8000", "127.0.0.1:8000", "[::1]:8000"] {
+        let own = Request::get("/chat/status").header("host", host);
+        let answer = api.send(own.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.status, 200, "{host}");
     }
+}
+
+fn preflight(path: &str, origin: &str) -> Request<Body> {
+    Request::options(path)
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "content-type")
+        .body(Body::empty())
+        .unwrap()
 }
 
 #[tokio::test]

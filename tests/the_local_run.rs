@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use local::postgres::{Durability, PostgresServer};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
 use crate::support::local_run::{LocalRun, run, run_in};
@@ -87,6 +88,44 @@ async fn the_request_under_way_is_answered_before_it_stops() {
 
     let (status, body) = turn.await.unwrap();
     assert_eq!((status, &body["response"]), (200, &json!("done")));
+}
+
+#[tokio::test]
+async fn a_request_that_does_not_come_to_an_end_is_named_and_left_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut local = LocalRun::start(folder.path(), &[]).await;
+    let address = local.address.strip_prefix("http://").unwrap().to_owned();
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    half.write_all(b"GET /chat/status HTTP/1.1\r\nx-half: ")
+        .await
+        .unwrap();
+    // Known to the server as a connection with the beginning of a request.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+
+    local.signal(Signal::INT);
+    let waiting = local.prints("waiting").await;
+    assert!(waiting.contains("1 open connection"), "{waiting}");
+    assert!(waiting.contains("Ctrl-C again"), "{waiting}");
+
+    local.signal(Signal::INT);
+    assert!(local.ended().await, "exit code 0");
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_arrive_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = LocalRun::start(folder.path(), &[]).await;
+    let address = local.address.strip_prefix("http://").unwrap().to_owned();
+    let mut half = tokio::net::TcpStream::connect(&address).await.unwrap();
+    half.write_all(b"GET /chat/status HTTP/1.1\r\nx-half: ")
+        .await
+        .unwrap();
+
+    // It is told, or only hung up on, after 30 s.
+    let mut told = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(45), half.read_to_end(&mut told)).await;
+    assert!(closed.is_ok(), "still open");
+    local.stop().await;
 }
 
 #[tokio::test]
@@ -329,7 +368,7 @@ async fn a_second_instance_and_a_taken_port_are_told_what_to_do() {
 async fn settings_that_cannot_be_used_are_told_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let unreachable = "postgresql://u:hunter2@127.0.0.1:1/d";
-    let cases: [(&str, &str, &[&str]); 10] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("DATABASE_URL", unreachable, &["refused", "d on 127.0.0.1"]),
         (
             "DATABASE_URL",
@@ -349,6 +388,7 @@ async fn settings_that_cannot_be_used_are_told_what_to_do() {
         ("PORT", "http", &["PORT"]),
         ("PORT", "99999", &["PORT"]),
         ("HOST", "203.0.113.1", &["HOST"]),
+        ("CORS_ALLOWED_ORIGINS", "*", &["CORS_ALLOWED_ORIGINS"]),
         ("MODEL", "gpt-4o", &["OPENAI_API_KEY"]),
         ("MODEL_BASE_URL", "http://localhost:1", &["MODEL"]),
         ("LOCAL_DIR", "/proc/daissy", &["/proc/daissy"]),

@@ -6,6 +6,7 @@
 // What it prints is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+pub mod access;
 mod check;
 mod database;
 mod env_file;

@@ -1,23 +1,25 @@
-//! The local HTTP server: each endpoint at its route, with CORS for browsers.
+//! The local HTTP server: each endpoint at its route.
 
 use std::env;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
-use axum::middleware::map_response;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::any;
+use axum_server::Handle;
 use chat::{Chat, ChatConfig};
 use history::History;
 use http_body_util::LengthLimitError;
-use lambda_http::http::header::{HeaderName, HeaderValue, RETRY_AFTER};
+use lambda_http::http::header::HeaderValue;
 use load_session::LoadSession;
 use reset::Reset;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, REPLAYED, REQUEST_ID, refusal, respond};
+use shared::endpoint::{Endpoint, REQUEST_ID, refusal, respond};
 use shared::monitor::Monitor;
 use shared::problem::Problem;
 use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, new_request_id};
@@ -25,10 +27,10 @@ use status::Status;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::timeout;
-use tower_http::cors::{Any, CorsLayer};
+use tokio::time::{sleep, timeout};
 
 use crate::LocalError;
+use crate::access::{Access, guard};
 use crate::database::LocalDatabase;
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -41,8 +43,14 @@ const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
 /// What a request may take beyond the model's time.
 const TURN_MARGIN: Duration = Duration::from_secs(9);
 
+/// How long the head of a request may take to arrive; also how long a connection may be idle.
+const HEAD_LIMIT: Duration = Duration::from_secs(30);
+
 /// How long requests under way may take to end once the server is told to stop.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long idle connections take to close then.
+const CLOSING_TIME: Duration = Duration::from_millis(100);
 
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve() -> Result<(), LocalError> {
@@ -50,11 +58,12 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     let chat_config = ChatConfig::from_env()
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
+    let access = Access::read(|name| env::var(name).ok())?;
     // The port first: there is no need to start a database for nothing.
     let listener = listen().await?;
 
     let started = tokio::select! {
-        started = start(chat_config) => started?,
+        started = start(chat_config, access) => started?,
         () = stop.clone().first() => return Ok(()),
     };
     let (mut database, router) = started;
@@ -68,10 +77,10 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     );
     println!("stop      Ctrl-C");
 
-    let server = axum::serve(listener, router).with_graceful_shutdown(stop.clone().first());
     let served = tokio::select! {
-        served = server => served.map_err(|error| LocalError::new(error.to_string())),
-        () = stop.last() => Ok(()),
+        served = answer_until(stop, listener, router) => {
+            served.map_err(|error| LocalError::new(error.to_string()))
+        }
         error = database.keep_up() => Err(error),
     };
     println!("stopping");
@@ -79,7 +88,45 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     served
 }
 
-async fn start(chat_config: ChatConfig) -> Result<(LocalDatabase, Router), LocalError> {
+/// Answers requests until we are told to stop, and those under way have ended or we are told again.
+async fn answer_until(
+    stop: StopSignals,
+    listener: TcpListener,
+    router: Router,
+) -> std::io::Result<()> {
+    let handle = Handle::new();
+    let mut server = axum_server::from_tcp(listener.into_std()?)?
+        .http1_only()
+        .handle(handle.clone());
+    server
+        .http_builder()
+        .http1()
+        .header_read_timeout(HEAD_LIMIT);
+    let stopping = async {
+        stop.clone().first().await;
+        handle.graceful_shutdown(Some(SHUTDOWN_LIMIT));
+        sleep(CLOSING_TIME).await;
+        let open = handle.connection_count();
+        if open > 0 {
+            println!(
+                "waiting   for {open} open connection(s), at most {} s; Ctrl-C again closes them",
+                SHUTDOWN_LIMIT.as_secs()
+            );
+        }
+        stop.second().await;
+        handle.shutdown();
+        std::future::pending().await
+    };
+    tokio::select! {
+        served = server.serve(router.into_make_service_with_connect_info::<SocketAddr>()) => served,
+        never = stopping => never,
+    }
+}
+
+async fn start(
+    chat_config: ChatConfig,
+    access: Access,
+) -> Result<(LocalDatabase, Router), LocalError> {
     println!("Daissy {}", shared::VERSION);
     let database = LocalDatabase::open().await?;
     println!("database  {}", database.description);
@@ -96,24 +143,21 @@ async fn start(chat_config: ChatConfig) -> Result<(LocalDatabase, Router), Local
         Arc::new(Database::new(database.config.clone())),
         chat_config,
         Monitor::to_log(),
+        access,
     );
     Ok((database, router))
 }
 
-/// All endpoints, each at its route; `monitor` watches them.
-pub fn router(database: Arc<Database>, chat_config: ChatConfig, monitor: Monitor) -> Router {
+/// All endpoints, each at its route, for those who have `access`; `monitor` watches them.
+pub fn router(
+    database: Arc<Database>,
+    chat_config: ChatConfig,
+    monitor: Monitor,
+    access: Access,
+) -> Router {
     let monitor = Arc::new(monitor);
     let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods(Any)
-        .allow_headers(Any)
-        .expose_headers([
-            REQUEST_ID,
-            REPLAYED,
-            RETRY_AFTER,
-            HeaderName::from_static("allow"),
-        ]);
+    let cors = access.cors();
     Router::new()
         .merge(route(
             Chat::new(Arc::clone(&database), chat_config),
@@ -129,6 +173,7 @@ pub fn router(database: Arc<Database>, chat_config: ChatConfig, monitor: Monitor
         .merge(route(Status::new(Arc::clone(&database)), &monitor, limit))
         .merge(route(Reset::new(database), &monitor, limit))
         .fallback(not_found)
+        .layer(from_fn_with_state(access, guard))
         .layer(cors)
         .layer(map_response(with_request_id))
 }
@@ -184,7 +229,8 @@ async fn not_found() -> Response {
     refuse(&Problem::RouteNotFound)
 }
 
-fn refuse(problem: &Problem) -> Response {
+/// The answer to a request that gets to no endpoint.
+pub(crate) fn refuse(problem: &Problem) -> Response {
     into_axum(refusal(problem, &new_request_id()))
 }
 
@@ -247,9 +293,8 @@ impl StopSignals {
         let _ = self.0.wait_for(|count| *count >= 1).await;
     }
 
-    /// Ends when requests under way have had their time to end, or when we are told again.
-    async fn last(mut self) {
-        self.clone().first().await;
-        let _ = timeout(SHUTDOWN_LIMIT, self.0.wait_for(|count| *count >= 2)).await;
+    /// Ends when we are told again.
+    async fn second(mut self) {
+        let _ = self.0.wait_for(|count| *count >= 2).await;
     }
 }

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use chat::ChatConfig;
+use local::access::Access;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::monitor::Monitor;
@@ -147,7 +148,8 @@ impl TestApi {
         let monitor = Monitor::to_cloudwatch(Some("daissy-test".into()), write);
         let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
         monitor.ahead(connected.warm()).await;
-        let router = local::server::router(connected, chat_config(settings).await, monitor);
+        let (chat_config, access) = (chat_config(settings).await, access(settings));
+        let router = local::server::router(connected, chat_config, monitor, access);
         let api = Self {
             environments: vec![Environment::Here(router)],
             next: AtomicUsize::new(0),
@@ -353,9 +355,15 @@ impl Environment {
         variables.push(("DATABASE_URL", url));
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
-                let config = chat_config(settings).await;
+                let (chat_config, access) = (chat_config(settings).await, access(settings));
                 let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-                Self::Here(local::server::router(database, config, Monitor::to_log()))
+                let monitor = Monitor::to_log();
+                Self::Here(local::server::router(
+                    database,
+                    chat_config,
+                    monitor,
+                    access,
+                ))
             }
             Ok("local") => {
                 let folder = tempfile::tempdir().unwrap();
@@ -407,10 +415,19 @@ impl Environment {
 }
 
 async fn chat_config(settings: &[(&str, &str)]) -> ChatConfig {
-    let settings: HashMap<_, _> = settings.iter().copied().collect();
-    ChatConfig::read(|name| settings.get(name).map(|value| value.to_string()))
-        .await
-        .unwrap()
+    ChatConfig::read(variable(settings)).await.unwrap()
+}
+
+fn access(settings: &[(&str, &str)]) -> Access {
+    Access::read(variable(settings)).unwrap()
+}
+
+fn variable(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+    let settings: HashMap<_, _> = settings
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_string()))
+        .collect();
+    move |name| settings.get(name).cloned()
 }
 
 impl Answer {

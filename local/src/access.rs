@@ -1,0 +1,253 @@
+//! From where the local server may be called.
+//!
+//! It has no authentication and may hold the key of a model, so pages of other sites must not reach it
+//! through the browser of the person who runs it: neither by requests of their own (`Origin`), nor under
+//! a name of theirs that they point at this machine (`Host`; DNS rebinding).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use axum::http::uri::{Authority, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use shared::endpoint::{REPLAYED, REQUEST_ID};
+use shared::problem::Problem;
+use shared::settings;
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use crate::LocalError;
+use crate::server::refuse;
+
+/// The variable with the origins whose pages may call.
+const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
+
+/// The variable with the address to listen on, which may be a name.
+const LISTEN_HOST: &str = "HOST";
+
+/// Which pages and names are let in beside those of this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Access(Arc<Allowed>);
+
+#[derive(Debug, Default)]
+struct Allowed {
+    /// As browsers write them: scheme, host and port, without a slash at the end.
+    origins: Vec<String>,
+    /// Without ports.
+    hosts: Vec<String>,
+}
+
+impl Access {
+    /// Reads `CORS_ALLOWED_ORIGINS`, origins with commas between them, and the name in `HOST`.
+    ///
+    /// # Errors
+    /// A sentence, for what is no list of origins.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LocalError> {
+        let mut allowed = Allowed {
+            hosts: settings::text(&variable, LISTEN_HOST).into_iter().collect(),
+            ..Allowed::default()
+        };
+        let listed = settings::text(&variable, ALLOWED_ORIGINS).unwrap_or_default();
+        let listed = listed.split(',').map(str::trim);
+        for origin in listed.filter(|origin| !origin.is_empty()) {
+            let origin = origin.trim_end_matches('/').to_ascii_lowercase();
+            let host = host_of_origin(&origin).ok_or_else(|| {
+                LocalError::new(format!(
+                    "{ALLOWED_ORIGINS} must be origins such as https://app.example, with commas between \
+                     them"
+                ))
+            })?;
+            allowed.hosts.push(host);
+            allowed.origins.push(origin);
+        }
+        Ok(Self(Arc::new(allowed)))
+    }
+
+    /// Lets the pages that may call read the answers, errors included.
+    pub(crate) fn cors(&self) -> CorsLayer {
+        let access = self.clone();
+        let may_call = AllowOrigin::predicate(move |origin: &HeaderValue, parts| {
+            access.allows_origin(origin, &parts.headers)
+        });
+        CorsLayer::new()
+            .allow_origin(may_call)
+            .allow_methods(Any)
+            .allow_headers(Any)
+            .expose_headers([
+                REQUEST_ID,
+                REPLAYED,
+                RETRY_AFTER,
+                HeaderName::from_static("allow"),
+            ])
+    }
+
+    /// Whether a page of this origin may call: one of this machine, of this server, or a listed one.
+    fn allows_origin(&self, origin: &HeaderValue, headers: &HeaderMap) -> bool {
+        let Ok(origin) = origin.to_str() else {
+            return false;
+        };
+        let origin = origin.to_ascii_lowercase();
+        self.0.origins.contains(&origin)
+            || host_of_origin(&origin).is_some_and(|host| is_this_machine(&host))
+            || is_own(&origin, headers)
+    }
+
+    /// Whether this server answers under the name that a request has for it. An address is always right:
+    /// only a name can be pointed at another machine.
+    fn allows_host(&self, host: &str) -> bool {
+        let host = host.to_ascii_lowercase();
+        address(&host).is_some() || is_this_machine(&host) || self.0.hosts.contains(&host)
+    }
+}
+
+/// Answers 403 to what comes from the page of a foreign site.
+pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    // On other addresses of this machine others may call anyway.
+    let is_local = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .is_none_or(|ConnectInfo(peer)| peer.ip().is_loopback());
+    let host = match request.uri().host() {
+        Some(host) => Some(host.to_owned()),
+        None => host_of(request.headers()),
+    };
+    if is_local && host.is_some_and(|host| !access.allows_host(&host)) {
+        return refuse(&Problem::Forbidden(format!(
+            "This server answers to localhost and to addresses; for another name list its origin in \
+             {ALLOWED_ORIGINS}"
+        )));
+    }
+    let origin = request.headers().get(ORIGIN);
+    if origin.is_some_and(|origin| !access.allows_origin(origin, request.headers())) {
+        return refuse(&Problem::Forbidden(format!(
+            "Pages of this origin may not call this server; list the origin in {ALLOWED_ORIGINS}"
+        )));
+    }
+    next.run(request).await
+}
+
+/// The host of the header, without its port. One that cannot be read is nobody's name.
+fn host_of(headers: &HeaderMap) -> Option<String> {
+    let host = headers.get(HOST)?;
+    let authority = Authority::try_from(host.as_bytes()).ok();
+    Some(authority.map_or_else(String::new, |authority| authority.host().to_owned()))
+}
+
+/// The host of an origin; `None` for what is none, such as the `null` of a sandboxed page.
+fn host_of_origin(origin: &str) -> Option<String> {
+    let uri: Uri = origin.parse().ok()?;
+    let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
+    let is_bare = uri.path() == "/" && !origin.ends_with('/') && uri.query().is_none();
+    let host = uri.host().filter(|host| !host.is_empty())?;
+    (is_web && is_bare).then(|| host.to_owned())
+}
+
+/// Whether an origin is the address that the request itself goes to.
+fn is_own(origin: &str, headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host_of_origin(origin).is_some_and(|host| address(&host).is_some())
+        && host.is_some_and(|host| {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority == Some(host.to_ascii_lowercase().as_str())
+        })
+}
+
+/// Whether a host is a name or an address that never leads to another machine (RFC 6761, section 6.3).
+fn is_this_machine(host: &str) -> bool {
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address(host).is_some_and(|address| address.is_loopback())
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(listed: &str) -> Access {
+        let variable = |name: &str| match name {
+            ALLOWED_ORIGINS => Some(listed.to_owned()),
+            LISTEN_HOST => Some("daissy.test".to_owned()),
+            _ => None,
+        };
+        Access::read(variable).unwrap()
+    }
+
+    #[test]
+    fn pages_of_this_machine_of_this_server_and_listed_ones_may_call() {
+        let access = access("https://app.example, http://Other.example:8080/");
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static("192.0.2.7:8000"));
+        for (origin, may_call) in [
+            ("https://app.example", true),
+            ("http://other.example:8080", true),
+            ("http://localhost:5173", true),
+            ("http://app.localhost", true),
+            ("http://127.0.0.1:3000", true),
+            ("http://[::1]:3000", true),
+            ("http://192.0.2.7:8000", true),
+            ("http://192.0.2.7:8001", false),
+            ("http://app.example", false),
+            ("https://app.example:8443", false),
+            ("https://app.example.evil.example", false),
+            ("https://localhost.evil.example", false),
+            ("http://notlocalhost", false),
+            ("http://127.0.0.1.evil.example", false),
+            ("http://127.0.0.1@evil.example", false),
+            ("chrome-extension://abc", false),
+            ("null", false),
+            ("", false),
+        ] {
+            let value = HeaderValue::from_static(origin);
+            assert_eq!(access.allows_origin(&value, &headers), may_call, "{origin}");
+        }
+        // A name that leads here is no proof that the page comes from here.
+        headers.insert(HOST, HeaderValue::from_static("evil.example:8000"));
+        let rebound = HeaderValue::from_static("http://evil.example:8000");
+        assert!(!access.allows_origin(&rebound, &headers));
+    }
+
+    #[test]
+    fn the_server_answers_to_addresses_localhost_and_names_of_the_settings() {
+        let access = access("https://app.example:8443");
+        for (host, answers) in [
+            ("localhost", true),
+            ("LOCALHOST", true),
+            ("a.localhost", true),
+            ("127.0.0.1", true),
+            ("[::1]", true),
+            ("192.0.2.7", true),
+            ("daissy.test", true),
+            ("app.example", true),
+            ("evil.example", false),
+            ("localhost.evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(access.allows_host(host), answers, "{host}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_of_origins_is_refused() {
+        for listed in [
+            "*",
+            "app.example",
+            "https://app.example/path",
+            "https://",
+            "ftp://a",
+        ] {
+            let variable = |name: &str| (name == ALLOWED_ORIGINS).then(|| listed.to_owned());
+            let error = Access::read(variable).unwrap_err().to_string();
+            assert!(error.contains(ALLOWED_ORIGINS), "{listed}: {error}");
+        }
+        let nothing = Access::read(|_| None).unwrap();
+        assert!(nothing.0.origins.is_empty() && nothing.0.hosts.is_empty());
+    }
+}
