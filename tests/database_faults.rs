@@ -441,6 +441,46 @@ async fn a_statement_that_takes_too_long_is_not_sent_again() {
 }
 
 #[tokio::test]
+async fn a_cancellation_that_comes_too_late_does_not_hit_the_next_statement() {
+    let (api, proxy) = TestApi::behind_proxy(&[]).await;
+    // Over the limit, and done before it is cancelled. The next statement of the turn is under way then.
+    api.sql(
+        "create function slow() returns trigger language plpgsql as
+         $$ begin perform pg_sleep(4.3); return new; end $$;
+         create trigger slow before insert on chat_messages for each row execute function slow()",
+    )
+    .await;
+    proxy.delay_connections(Duration::from_millis(700));
+
+    let answer = api.chat(json!({ "query": "Hi" })).await;
+
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.body["conversation_length"], 2);
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_others_is_not_told_of_an_outage() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    let history = api.history(session_id, "").await;
+    let last = history.body["history"][1]["message_id"].as_str().unwrap();
+    api.sql(
+        "create function slow() returns trigger language plpgsql as
+         $$ begin perform pg_sleep(6); return new; end $$;
+         create trigger slow before insert on chat_messages for each row execute function slow()",
+    )
+    .await;
+
+    let (copied, waited) = tokio::join!(api.fork(session_id, last), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        api.status(session_id).await
+    });
+
+    assert_eq!(copied.status, 200, "{}", copied.body);
+    waited.assert_problem(504, "database_timeout");
+}
+
+#[tokio::test]
 async fn content_keys_and_connection_strings_never_reach_the_log() {
     let everything = "trace,tokio_postgres=trace,genai=trace,hyper=trace";
     let (log, _guard) = Log::capture(everything);

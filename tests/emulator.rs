@@ -2,6 +2,7 @@
 //! `migrate` by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -98,6 +99,22 @@ async fn several_instances_of_a_function_work_side_by_side() {
     if std::env::var_os("TESTS_THROUGH").is_none() {
         assert_eq!(count(connections).await, 15);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_without_a_database_says_so_to_its_first_caller() {
+    let api = Api {
+        emulator: Emulator::start(&[], 1),
+        client: reqwest::Client::new(),
+    };
+    for path in ["/chat/status", "/chat/history/x"] {
+        let answered = tokio::time::timeout(Duration::from_secs(10), api.get(path)).await;
+        let (status, problem) = answered.expect("an answer");
+        assert_eq!((status, &problem["code"]), (500, &json!("not_configured")));
+        assert!(!problem.to_string().contains("DATABASE_URL"), "{problem}");
+    }
+    let (status, problem) = api.post("/chat", json!({ "query": "Hello" })).await;
+    assert_eq!((status, &problem["code"]), (500, &json!("not_configured")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -489,7 +489,11 @@ async fn an_odd_address_is_read_or_refused() {
     let refused = [
         http_api("GET", "/chat/status", &long, None, None),
         json!({ "source": "aws.events", "detail-type": "Scheduled Event", "detail": {} }),
-        json!({ "requestContext": { "elb": {} }, "path": "/chat/status" }),
+        json!({
+            "requestContext": { "elb": { "targetGroupArn": "arn" } },
+            "httpMethod": "GET", "path": "/chat/status", "queryStringParameters": {},
+            "headers": { "host": "lb.example" }, "body": "", "isBase64Encoded": false,
+        }),
         json!([]),
         Value::Null,
     ];
@@ -561,17 +565,38 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 fn apply(event: &mut Value, place: usize, change: Change) {
     let mut all = Vec::new();
     places(event, "", &mut all);
-    let Some(value) = event.pointer_mut(&all[place % all.len()]) else {
+    let place = &all[place % all.len()];
+    if let Change::Remove = change {
+        remove(event, place);
+        return;
+    }
+    let Some(value) = event.pointer_mut(place) else {
         return;
     };
     match (change, value) {
-        (Change::Remove, value) => *value = Value::Null,
+        (Change::Remove, _) => {}
         (Change::Insert(at, inserted), Value::String(text)) => {
             let at = text.len() * usize::from(at) / 255;
             text.insert_str(text.floor_char_boundary(at), &inserted);
         }
         (Change::Insert(_, text), value) => *value = Value::String(text),
         (Change::Put(new), value) => *value = new,
+    }
+}
+
+fn remove(event: &mut Value, place: &str) {
+    let Some((at, name)) = place.rsplit_once('/') else {
+        *event = Value::Null;
+        return;
+    };
+    match event.pointer_mut(at) {
+        Some(Value::Object(members)) => {
+            members.remove(&name.replace("~1", "/").replace("~0", "~"));
+        }
+        Some(Value::Array(items)) => {
+            items.pop();
+        }
+        _ => {}
     }
 }
 
@@ -606,10 +631,21 @@ fn events_that_are_changed_at_random_are_answered() {
     let strategy = (0..EVENTS.len(), changes, any::<bool>());
     let result = TestRunner::new(config).run(&strategy, |(name, changes, reads_history)| {
         let mut event = sample(EVENTS[name]);
-        // What is asked of the database waits for it; a path that no function has does not.
-        for member in ["/rawPath", "/path"] {
-            if let Some(path) = event.pointer_mut(member) {
-                *path = json!("/elsewhere");
+        // Nothing is to be asked of the database, which would be waited for. The one path is no route of
+        // `status`, the other has no id in it, which `history` sees only when all else has been read.
+        let path = if reads_history {
+            "/chat/history/none"
+        } else {
+            "/elsewhere"
+        };
+        for (member, value) in [
+            ("/rawPath", path),
+            ("/path", path),
+            ("/requestContext/http/method", "GET"),
+            ("/httpMethod", "GET"),
+        ] {
+            if let Some(place) = event.pointer_mut(member) {
+                *place = json!(value);
             }
         }
         for (place, change) in changes {

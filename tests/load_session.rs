@@ -63,6 +63,28 @@ async fn a_long_session_is_copied_up_to_a_bound() {
 }
 
 #[tokio::test]
+async fn a_large_session_is_copied_up_to_a_bound() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["a", "b"]).await;
+    let history = api.history(session_id, "").await;
+    let id = |place: usize| history.body["history"][place]["message_id"].clone();
+    // As it cannot be compressed, 68 MB on the disk.
+    api.sql(
+        "alter table chat_messages alter content set storage external;
+         update chat_messages set content = repeat('x', 17000000)",
+    )
+    .await;
+
+    let refused = api.fork(session_id, id(3).as_str().unwrap()).await;
+    let detail = refused.assert_problem(400, "invalid_request");
+    assert!(detail.contains("67108864"), "{detail}");
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
+
+    let copied = api.fork(session_id, id(2).as_str().unwrap()).await;
+    assert_eq!(copied.body["conversation_length"], 3);
+}
+
+#[tokio::test]
 async fn a_copy_may_take_longer_than_other_statements() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Hi"]).await;

@@ -117,7 +117,7 @@ async fn a_model_is_shown_no_more_characters_than_are_allowed() {
 }
 
 /// What providers answer when question and context are too long.
-const TOO_LONG: [(u16, &str); 5] = [
+const TOO_LONG: [(u16, &str); 7] = [
     (
         400,
         r#"{"error": {"code": "context_length_exceeded", "message": "canary"}}"#,
@@ -133,6 +133,14 @@ const TOO_LONG: [(u16, &str); 5] = [
     (
         413,
         r#"{"error": {"type": "request_too_large", "message": "Request exceeds"}}"#,
+    ),
+    (
+        400,
+        r#"{"code": "Client specified an invalid argument", "error": "This model's maximum prompt length is 131072 but the request contains 200000 tokens."}"#,
+    ),
+    (
+        422,
+        r#"{"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096", "error_type": "validation"}"#,
     ),
     (
         400,

@@ -2,6 +2,7 @@
 
 use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
 use shared::database::DatabaseConfig;
+use shared::request::REQUEST_LIMIT;
 use uuid::Uuid;
 
 use crate::support::local_run::run;
@@ -32,6 +33,21 @@ async fn the_functions_role_may_do_nothing_but_what_they_do() {
         let state = refused.code().map(tokio_postgres::error::SqlState::code);
         assert_eq!(state, Some("42501"), "{statement}");
     }
+}
+
+#[tokio::test]
+async fn the_limits_of_the_functions_end_a_statement_before_those_of_their_role() {
+    let api = TestApi::start().await;
+    let url = postgres::server().url(&api.database);
+    let statement = "select extract(epoch from split_part(setting, '=', 2)::interval)::int8
+        from pg_db_role_setting s
+        join pg_roles r on r.oid = s.setrole
+        cross join unnest(setconfig) setting
+        where rolname = 'daissy_app' and setting like 'statement_timeout=%'";
+    let connection = postgres::connect(&url).await;
+    let row = connection.client().query_typed_one(statement, &[]).await;
+    let seconds: i64 = row.unwrap().get(0);
+    assert!(u64::try_from(seconds).unwrap() > REQUEST_LIMIT.as_secs());
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! An endpoint that is there as soon as its settings can be used; until then its callers are told.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use lambda_http::{BoxFuture, Error};
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::causes::with_causes;
 use crate::database::Database;
@@ -29,9 +29,13 @@ pub(crate) struct Configured<E> {
     failure: Mutex<Option<Failure>>,
 }
 
-/// What building came to the last time.
+/// There is no endpoint; the log says why.
+struct NotBuilt;
+
+/// What building came to the last time. By the clock on the wall: others stand still while the
+/// environment is frozen, and what failed then may be right long since.
 struct Failure {
-    at: Instant,
+    at: SystemTime,
     cause: String,
 }
 
@@ -51,36 +55,43 @@ impl<E: Endpoint> Configured<E> {
 
     /// Builds the endpoint. A failure is logged, once for each reason, and tried again later.
     pub(crate) async fn prepare(&self) {
-        let built = async {
-            let database = self
-                .database
-                .as_ref()
-                .map_err(|error| with_causes(&**error))?;
-            let built = (self.build)(Arc::clone(database)).await;
-            built.map_err(|error| with_causes(&*error))
+        let _ = self.endpoint.get_or_try_init(|| self.build()).await;
+    }
+
+    /// Builds the endpoint, or says that it cannot be built now; those who waited for a failure share it.
+    async fn build(&self) -> Result<E, NotBuilt> {
+        if self.has_just_failed() {
+            return Err(NotBuilt);
+        }
+        let built = match &self.database {
+            Ok(database) => (self.build)(Arc::clone(database)).await,
+            Err(error) => Err(with_causes(&**error).into()),
         };
-        if let Err(cause) = self.endpoint.get_or_try_init(|| built).await {
-            let at = Instant::now();
-            let earlier = self.failure().replace(Failure {
-                at,
+        built.map_err(|error| {
+            let cause = with_causes(&*error);
+            let failure = Failure {
+                at: SystemTime::now(),
                 cause: cause.clone(),
-            });
+            };
+            let earlier = self.failure().replace(failure);
             if earlier.is_none_or(|earlier| earlier.cause != cause) {
                 tracing::error!(cause, "the function is not configured");
             }
-        }
+            NotBuilt
+        })
     }
 
-    async fn endpoint(&self) -> Option<&E> {
-        let may_try = || {
-            let failure = self.failure();
-            let recent = |failure: &Failure| failure.at.elapsed() < PAUSE;
-            self.database.is_ok() && !failure.as_ref().is_some_and(recent)
-        };
-        if !self.endpoint.initialized() && may_try() {
-            self.prepare().await;
+    async fn endpoint(&self, deadline: Instant) -> Option<&E> {
+        // What is wrong with the database's own settings stays wrong.
+        if !self.endpoint.initialized() && self.database.is_ok() {
+            let _ = timeout_at(deadline, self.prepare()).await;
         }
         self.endpoint.get()
+    }
+
+    fn has_just_failed(&self) -> bool {
+        let recent = |failure: &Failure| failure.at.elapsed().is_ok_and(|age| age < PAUSE);
+        self.failure().as_ref().is_some_and(recent)
     }
 
     fn failure(&self) -> std::sync::MutexGuard<'_, Option<Failure>> {
@@ -95,10 +106,68 @@ impl<E: Endpoint> Endpoint for Configured<E> {
     /// # Errors
     /// [`Problem::NotConfigured`], or what the endpoint answers.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
-        match self.endpoint().await {
+        match self.endpoint(request.caller().deadline).await {
             // Boxed, because the futures of some endpoints are too deep for the compiler otherwise.
             Some(endpoint) => endpoint.handle(request).boxed().await,
             None => Err(Problem::NotConfigured),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::database::DatabaseConfig;
+
+    struct Ready;
+
+    impl Endpoint for Ready {
+        const NAME: &'static str = "ready";
+        const ROUTE: Route = Route::get("/ready");
+
+        async fn handle(&self, _: Request) -> Result<Reply, Problem> {
+            Err(Problem::SessionBusy)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_shared_for_a_while_and_then_tried_again() {
+        static BUILDS: AtomicUsize = AtomicUsize::new(0);
+        let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d").unwrap();
+        let database = Arc::new(Database::new(config));
+        let configured = Configured::new(Ok(database), |_| {
+            Box::pin(async {
+                tokio::task::yield_now().await;
+                match BUILDS.fetch_add(1, Ordering::Relaxed) {
+                    0 => Err("the secret cannot be fetched".into()),
+                    _ => Ok(Ready),
+                }
+            })
+        });
+        let soon = Instant::now() + Duration::from_secs(20);
+
+        let callers = (0..8).map(|_| configured.endpoint(soon));
+        let found = futures_util::future::join_all(callers).await;
+        assert!(found.iter().all(Option::is_none));
+        assert_eq!(BUILDS.load(Ordering::Relaxed), 1);
+
+        // The environment was frozen meanwhile.
+        if let Some(failure) = &mut *configured.failure() {
+            failure.at -= PAUSE;
+        }
+        assert!(configured.endpoint(soon).await.is_some());
+        assert_eq!(BUILDS.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn building_takes_no_longer_than_the_caller_waits() {
+        let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d").unwrap();
+        let database = Arc::new(Database::new(config));
+        let configured =
+            Configured::<Ready>::new(Ok(database), |_| Box::pin(std::future::pending()));
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert!(configured.endpoint(soon).await.is_none());
     }
 }

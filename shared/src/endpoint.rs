@@ -117,8 +117,11 @@ async fn handle<E: Endpoint>(
     endpoint: &E,
     request: lambda_http::Request,
 ) -> Result<Reply, Problem> {
-    let request = Request::read(&E::ROUTE, request)?;
-    AssertUnwindSafe(endpoint.handle(request))
+    let handled = async {
+        let request = Request::read(&E::ROUTE, request)?;
+        endpoint.handle(request).await
+    };
+    AssertUnwindSafe(handled)
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(Problem::Internal(panic_message(&*panic).into())))

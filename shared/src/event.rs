@@ -84,16 +84,17 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
         Api::Http => (
             method(&context["http"]["method"])?,
             uri(&event["rawPath"], text(&event, "rawQueryString")?)?,
-            headers(&event, None),
+            headers(&event, None)?,
             RequestContext::HttpApi(context),
         ),
-        Api::Rest if event["httpMethod"].is_null() => {
+        // A load balancer has a method, too, but no authorizer that we could ask.
+        Api::Rest if event["httpMethod"].is_null() || !context["elb"].is_null() => {
             return Err(unreadable("it comes from no API"));
         }
         Api::Rest => (
             method(&event["httpMethod"])?,
             uri(&event["path"], &parameters(&event)?)?,
-            headers(&event, Some("multiValueHeaders")),
+            headers(&event, Some("multiValueHeaders"))?,
             RequestContext::RestApi(context),
         ),
     };
@@ -188,7 +189,7 @@ fn parameters(event: &Value) -> Result<String, Problem> {
 }
 
 /// The headers. One that cannot be a header is left out: nobody could have sent it.
-fn headers(event: &Value, multiple: Option<&str>) -> HeaderMap {
+fn headers(event: &Value, multiple: Option<&str>) -> Result<HeaderMap, Problem> {
     let mut headers = HeaderMap::new();
     let members = [Some("headers"), multiple].into_iter().flatten();
     for (name, value) in members.filter_map(|name| event[name].as_object()).flatten() {
@@ -200,10 +201,11 @@ fn headers(event: &Value, multiple: Option<&str>) -> HeaderMap {
         if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
             && let Some(Ok(value)) = value.map(HeaderValue::from_bytes)
         {
-            headers.insert(name, value);
+            let inserted = headers.try_insert(name, value);
+            inserted.map_err(|_| unreadable("it has too many headers"))?;
         }
     }
-    headers
+    Ok(headers)
 }
 
 fn body(event: &mut Value) -> Result<Body, Problem> {
@@ -255,6 +257,11 @@ mod tests {
         }
         let long = read(http_api("/chat", &"x".repeat(70_000)));
         assert_eq!(long.unwrap_err().code(), "invalid_request");
+        let mut many = http_api("/chat", "");
+        for number in 0..40_000 {
+            many["headers"][format!("x-{number}")] = json!("1");
+        }
+        assert_eq!(read(many).unwrap_err().code(), "invalid_request");
     }
 
     #[test]
@@ -297,6 +304,7 @@ mod tests {
             json!({ "rawPath": "/", "body": 7, "requestContext": http }),
             json!({ "rawPath": "/", "body": "%", "isBase64Encoded": true, "requestContext": http }),
             json!({ "rawPath": "/", "requestContext": { "http": { "method": "G T" } } }),
+            json!({ "httpMethod": "GET", "path": "/", "requestContext": { "elb": {} } }),
             json!({ "httpMethod": 7, "path": "/" }),
             json!({ "httpMethod": "GET", "path": "/", "queryStringParameters": "a=b" }),
         ] {

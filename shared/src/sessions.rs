@@ -12,12 +12,14 @@ use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 use crate::messages::{Message, latest_that_fit, read_all};
 use crate::problem::Problem;
-
 use crate::time::Timestamp;
 
 /// The longest copy, in messages. It is made by one statement, which takes about 2 s for this many
 /// short ones.
 const MAX_COPIED_MESSAGES: i64 = 100_000;
+
+/// The largest copy, in bytes as they are on the disk, so that a short request cannot fill it.
+const MAX_COPIED_BYTES: i64 = 64 * 1024 * 1024;
 
 /// How many messages [`resume`] and [`fork`] give back.
 const RECENT_MESSAGES: i64 = 10;
@@ -239,6 +241,7 @@ pub async fn fork(
                 (&new_session_id, Type::UUID),
                 (&RECENT_MESSAGES, Type::INT8),
                 (&MAX_COPIED_MESSAGES, Type::INT8),
+                (&MAX_COPIED_BYTES, Type::INT8),
             ],
         )
         .await?;
@@ -248,6 +251,12 @@ pub async fn fork(
     if message_count > MAX_COPIED_MESSAGES {
         return Err(Problem::InvalidRequest(format!(
             "`at` is message {message_count} of the session; a copy holds {MAX_COPIED_MESSAGES} at most"
+        )));
+    }
+    let bytes: i64 = row.try_get("bytes").map_err(DatabaseError::from)?;
+    if bytes > MAX_COPIED_BYTES {
+        return Err(Problem::InvalidRequest(format!(
+            "what is said up to `at` takes {bytes} bytes; a copy holds {MAX_COPIED_BYTES} at most"
         )));
     }
     Ok(Resumed {

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -43,6 +44,8 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     server_port: AtomicU16,
+    /// How long a new connection waits before anything is passed on.
+    delay: Mutex<Duration>,
     /// Told when the open connections are to lose every packet.
     swallow: Notify,
     /// Told when the open connections are to be closed.
@@ -92,6 +95,11 @@ impl Proxy {
     /// Leads new connections to another server.
     pub fn lead_to(&self, server_port: u16) {
         self.state.server_port.store(server_port, Ordering::SeqCst);
+    }
+
+    /// From now on a new connection takes this much longer.
+    pub fn delay_connections(&self, delay: Duration) {
+        *self.state.delay.lock().unwrap() = delay;
     }
 
     /// Closes the open connections.
@@ -176,6 +184,8 @@ impl State {
 /// Passes messages until one side ends or a fault ends both.
 async fn pass(client: TcpStream, state: &State) -> Option<()> {
     let (swallow, cut) = (state.swallow.notified(), state.cut.notified());
+    let delay = *state.delay.lock().unwrap();
+    tokio::time::sleep(delay).await;
     let server_port = state.server_port.load(Ordering::SeqCst);
     let server = TcpStream::connect(("127.0.0.1", server_port)).await.ok()?;
     let _ = client.set_nodelay(true);

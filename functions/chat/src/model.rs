@@ -27,6 +27,9 @@ pub enum Model {
 /// Lambda's, which is 6 MB.
 const MAX_STORED_BYTES: usize = 256 * 1024;
 
+/// The longest name of a model that is stored, in characters. Providers may answer with any.
+const MAX_NAME_CHARACTERS: usize = 200;
+
 /// What stands at the end of a text that was cut off.
 const CUT_OFF: &str = "…";
 
@@ -96,7 +99,10 @@ impl Model {
             content: cut_off(storable_text(&answer.content)),
             function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
             audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
-            model: storable_text(&answer.model),
+            model: storable_text(&answer.model)
+                .chars()
+                .take(MAX_NAME_CHARACTERS)
+                .collect(),
             ..answer
         })
     }

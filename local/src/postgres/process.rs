@@ -158,6 +158,8 @@ impl PostgresServer {
     /// [`PostgresError`].
     pub async fn start_again(&mut self) -> Result<(), PostgresError> {
         self.running.keep_running = None;
+        // What we watch is its supervisor, and that may have been killed alone.
+        self.place.last_server_gone().await?;
         self.running = self.place.start_on(self.port, true).await?;
         Ok(())
     }

@@ -405,6 +405,11 @@ mod tests {
                 "sslnegotiation",
             ),
             ("postgresql://u:secret@h/d?sslcert=/c.pem", "sslkey"),
+            ("postgresql://u:/secret@h/d", "%2F"),
+            ("postgresql://u:1/secret@h/d", "%2F"),
+            ("postgresql://u:a@b/secret@h/d", "%2F"),
+            ("postgresql://u:1/a?secret=2@h/d", "%2F"),
+            ("postgresql://u:a@b/c?secret=2@h/d", "%2F"),
             ("postgresql://u:secret@h/d?sslmode=verify-ca", "sslrootcert"),
             (
                 "postgresql://u:secret@p.proxy-a.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca",
@@ -412,6 +417,10 @@ mod tests {
             ),
             (
                 "postgresql://u:secret@p.proxy-a.eu-west-1.rds.amazonaws.com/d?sslmode=verify-ca&sslrootcert=rds",
+                "verify-full",
+            ),
+            (
+                "postgresql://u:secret@p.proxy-a.eu-west-1.rds.amazonaws.com/d?sslmode=require&sslrootcert=rds",
                 "verify-full",
             ),
         ];

@@ -54,10 +54,13 @@ fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
         names.push(decode(name, "host")?);
         ports.push(port);
     }
-    // Without credentials in front, what looks like a port may be the beginning of a password with a
-    // slash in it, and the rest of it would be taken for the database or a parameter.
-    let has_port = ports.iter().any(|port| !port.is_empty());
-    if credentials.is_none() && has_port && (database.contains('@') || query.contains('@')) {
+    // The rest of a password with a slash in it would be taken for the database or a parameter, and
+    // shown. Parameters have values with an @ in them, but then they are some that there are.
+    let is_known = |pair: &str| Parameters::knows(pair.split('=').next().unwrap_or_default());
+    let half_a_user = credentials.is_none() && hosts.contains(':');
+    if database.contains('@')
+        || (query.contains('@') && (half_a_user || !query.split('&').all(is_known)))
+    {
         return error(
             "there is an @ behind the host; is a / of the password not written as %2F? (An @ is %40)",
         );

@@ -90,9 +90,9 @@ impl DatabaseError {
     /// Others' statements took all the time there was.
     pub(super) fn statement_waited_too_long() -> Self {
         Self::plain(
-            DatabaseFailure::Unavailable,
+            DatabaseFailure::Timeout,
             false,
-            "the connection was not free in time",
+            "timed out waiting for the connection",
         )
     }
 
@@ -160,6 +160,11 @@ impl DatabaseError {
                 self.0.state,
                 Some(SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED)
             )
+    }
+
+    /// Whether a statement was ended by a cancellation.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.0.state == Some(SqlState::QUERY_CANCELED)
     }
 
     /// Whether connecting may go well in a moment.

@@ -16,8 +16,8 @@ pub struct Limits {
     /// `connect_timeout` (of `DATABASE_URL` or `PGCONNECT_TIMEOUT`, not of a secret), else `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the name look-up
     /// to the end of the authentication, a secret to be fetched included.
     pub connect: Duration,
-    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. Then its connection is given
-    /// up, because the next statement would wait behind it.
+    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. Then it is cancelled, and its
+    /// connection is kept only if the server says that this has ended it.
     pub statement: Duration,
     /// `DATABASE_KEEPALIVE_SECONDS`, else 60 s: how long the connection is quiet before the other
     /// side is probed. Below 350 s, after which NAT gateways on AWS forget a connection.

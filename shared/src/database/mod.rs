@@ -158,29 +158,26 @@ impl Database {
 
         record::round_trip();
         let limit = deadline.min(Instant::now() + limit);
-        let answered = {
+        let (answered, is_quiet) = {
             let answer = connection.client().query_typed(statement, parameters);
             let mut answer = std::pin::pin!(answer);
             match timeout_at(limit, &mut answer).await {
-                Ok(answered) => answered.map_err(DatabaseError::from),
+                Ok(answered) => (answered.map_err(DatabaseError::from), true),
                 Err(_) => {
                     connection.cancel();
                     after_cancelling(answer, deadline).await
                 }
             }
         };
-        let error = match answered {
-            Ok(rows) => {
-                slot.connection = Some(connection);
-                return Ok(rows);
-            }
-            Err(error) => error,
+        let answered = match answered {
+            Ok(rows) => Ok(rows),
+            Err(error) => Err(privileges::explain(&connection, limit, error).await),
         };
-        let error = privileges::explain(&connection, limit, error).await;
-        if !error.ends_connection() {
+        let is_lost = answered.as_ref().is_err_and(DatabaseError::ends_connection);
+        if is_quiet && !is_lost {
             slot.connection = Some(connection);
         }
-        Err(error.after_sending())
+        answered.map_err(DatabaseError::after_sending)
     }
 
     /// The kept connection, taken out of its place, or a new one. Callers that `arrived` while
@@ -264,27 +261,29 @@ impl Database {
     }
 }
 
-/// What a statement comes to that was cancelled because it took too long. A server that ends it is
-/// there, so the statement is at fault, and sending it again would only cost the same once more. A
-/// server that says nothing is lost. Whoever has no time to find out is told of the first.
+/// What a statement comes to that was cancelled because it took too long, and whether nothing is on its
+/// way to its connection any more. A server that ends it is there, so the statement is at fault, and
+/// sending it again would only cost the same once more. A server that says nothing is lost. Whoever has
+/// no time to find out is told of the first.
+///
+/// A statement that ended by itself just then leaves the cancellation behind, which would hit the next one.
 async fn after_cancelling(
     answer: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>>,
     deadline: Instant,
-) -> Result<Vec<Row>, DatabaseError> {
+) -> (Result<Vec<Row>, DatabaseError>, bool) {
     let until = deadline.min(Instant::now() + CANCEL_GRACE);
     match timeout_at(until, answer).await {
-        // It was done just then.
-        Ok(Ok(rows)) => Ok(rows),
+        Ok(Ok(rows)) => (Ok(rows), false),
         Ok(Err(error)) => {
             let error = DatabaseError::from(error);
-            Err(match error.failure() {
+            let is_cancelled = error.is_cancelled();
+            let error = match error.failure() {
                 DatabaseFailure::Timeout => DatabaseError::statement_timed_out(),
                 _ => error,
-            })
+            };
+            (Err(error), is_cancelled)
         }
-        Err(_) if until == deadline => {
-            Err(DatabaseError::statement_timed_out().with_lost_connection())
-        }
-        Err(_) => Err(DatabaseError::connection_went_silent()),
+        Err(_) if until == deadline => (Err(DatabaseError::statement_timed_out()), false),
+        Err(_) => (Err(DatabaseError::connection_went_silent()), false),
     }
 }

@@ -126,10 +126,11 @@ impl TlsSettings {
             None if mode >= SslMode::VerifyCa => Roots::for_hosts(hosts),
             None => Roots::None,
         };
-        if mode == SslMode::VerifyCa && roots.are_public() {
+        if mode < SslMode::VerifyFull && roots.are_public() {
             return refuse(
-                "sslmode=verify-ca needs sslrootcert, a file with the authority of your server: anybody \
-                 has a certificate of a public one; or use verify-full",
+                "checking the authority alone (verify-ca, or sslrootcert with a weaker mode) needs \
+                 sslrootcert to be a file with the authority of your server: anybody has a certificate of \
+                 a public one; or use verify-full",
             );
         }
         Ok(Self {

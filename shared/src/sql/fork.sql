@@ -5,10 +5,11 @@
 -- The ids of the copied messages follow from the new session's id, so that they are the same however
 -- often the statement is sent: the time of that id, and a digest of it and the place.
 --
--- A copy that would be too long is not made; `message_count` says how long.
+-- A copy that would be too long or too large is not made; `message_count` and `bytes` say so. Sizes are
+-- those on the disk, which cost no look at the values themselves.
 --
 -- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to give back,
--- $6 messages a copy may have
+-- $6 messages a copy may have, $7 bytes a copy may have
 with
 source as (
     select s.session_id, s.owner
@@ -21,6 +22,19 @@ point as (
     from source
     join chat_messages m using (session_id)
     where m.message_id = $3
+),
+size as (
+    select coalesce(sum(
+        pg_column_size(m.content)
+            + coalesce(pg_column_size(m.audio_files), 0)
+            + coalesce(pg_column_size(m.function_calls), 0)
+            + coalesce(pg_column_size(m.metadata), 0)
+    ), 0)::int8 as bytes
+    from point
+    join chat_messages m
+        on m.session_id = $1
+        and m.seq <= point.seq
+    where point.seq <= $6
 ),
 prefix as (
     select
@@ -37,6 +51,7 @@ prefix as (
             placing '8' from 17
         )::uuid as message_id
     from point
+    join size on size.bytes <= $7
     join chat_messages m
         on m.session_id = $1
         and m.seq <= point.seq
@@ -74,8 +89,9 @@ copied as (
     from session
     cross join prefix
 )
-select point.seq as message_count, m.*
+select point.seq as message_count, size.bytes, m.*
 from source
+cross join size
 left join point on true
 left join lateral (
     select seq, message_id, role, content, timestamp, audio_files, function_calls, metadata

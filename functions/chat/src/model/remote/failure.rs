@@ -11,7 +11,7 @@ const TOO_LONG_STATUSES: [u16; 3] = [400, 413, 422];
 
 /// What providers call it. OpenAI has a code for it; the others say it in their sentence, and so do
 /// most of those who speak OpenAI's protocol.
-const TOO_LONG_WORDS: [&str; 12] = [
+const TOO_LONG_WORDS: [&str; 15] = [
     "context_length_exceeded",
     "request_too_large",
     "context length",
@@ -24,6 +24,9 @@ const TOO_LONG_WORDS: [&str; 12] = [
     "too many tokens",
     "input token count",
     "maximum number of tokens",
+    "maximum prompt length",
+    "exceeds max length",
+    "max_new_tokens",
 ];
 
 /// What a failure means to a turn.
