@@ -73,8 +73,7 @@ async fn at(done: &AtomicUsize, requests: usize) {
 }
 
 async fn start_server(folder: &Path) -> PostgresServer {
-    let server = PostgresServer::start(&folder.join("server"), Durability::Durable).await;
-    server.expect("the tests need PostgreSQL")
+    postgres::another_server(&folder.join("server"), Durability::Durable).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

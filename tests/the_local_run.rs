@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use local::postgres::{Durability, PostgresServer};
+use local::postgres::Durability;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -329,9 +329,7 @@ async fn root_owns_everything_but_the_data() {
 async fn the_server_of_the_tests_leaves_nothing_behind() {
     let name = format!("daissy-tests-{}", Uuid::new_v4().simple());
     let folder = std::env::temp_dir().join(name);
-    let server = PostgresServer::start(&folder, Durability::Throwaway)
-        .await
-        .unwrap();
+    let server = postgres::another_server(&folder, Durability::Throwaway).await;
     assert!(folder.join("data").exists());
 
     server.stop().await;

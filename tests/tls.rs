@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::support::certificates::{Authority, Signed};
+use crate::support::programs;
 use crate::support::tls_server::{EVERYBODY, TlsServer};
 
 const MODES: [&str; 6] = [
@@ -81,16 +82,18 @@ async fn ours(string: &str) -> Outcome {
 }
 
 async fn psql(string: &str, home: &Path) -> Outcome {
-    let output = Command::new("psql")
+    let program = programs::psql();
+    let output = Command::new(&program.path)
         .args([string, "-X", "-A", "-t", "-c", USES_TLS])
         .env_clear()
+        .envs(program.environment.iter().cloned())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         // No certificates of the user's own.
         .env("HOME", home)
         .stdin(Stdio::null())
         .output()
         .await
-        .expect("the tests need psql: apt-get install postgresql-client");
+        .unwrap();
     match String::from_utf8(output.stdout).unwrap().trim() {
         "t" => Outcome::Tls,
         "f" => Outcome::Plain,

@@ -8,7 +8,7 @@ use local::supervisor::supervised;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{free_port, python};
+use super::{free_port, programs, python};
 
 /// The version that is installed where there is none.
 const MOTO: &str = "moto[server]==5.2.5";
@@ -84,8 +84,10 @@ fn start() -> Moto {
     // Tests start it; a runtime must not be blocked by it for long, so it has a thread of its own.
     std::thread::spawn(|| {
         let folder = python::installed(&[MOTO]);
+        let python = programs::python();
         let port = free_port();
-        let child = supervised("python3".as_ref(), None)
+        let child = supervised(&python.path, None)
+            .envs(python.environment.iter().cloned())
             .args([
                 "-m",
                 "moto.server",
@@ -99,7 +101,7 @@ fn start() -> Moto {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("the tests need python3");
+            .expect("python3 can be run");
         let deadline = Instant::now() + START_LIMIT;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "moto's server does not start");

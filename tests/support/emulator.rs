@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use local::supervisor::supervised;
 
+use super::programs::build_folder;
 use super::{free_port, python};
 
 /// The emulator that is installed when it is first needed; without its compiler for other machines.
@@ -124,5 +125,5 @@ fn built() -> &'static std::path::Path {
             "the functions are built"
         );
     });
-    python::build_folder()
+    build_folder()
 }

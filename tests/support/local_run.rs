@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use super::postgres;
+
 /// How long a start, with a database to set up, or a stop may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -45,6 +47,8 @@ fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Comm
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LOCAL_DIR", folder)
         .env("PORT", "0")
+        // Downloading them for each test would take a while.
+        .envs(postgres::downloaded_programs().map(|folder| ("POSTGRES_BIN_DIR", folder)))
         .envs(settings.iter().copied())
         // No .env file above this.
         .current_dir(std::env::temp_dir())

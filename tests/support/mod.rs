@@ -11,6 +11,7 @@ pub mod log;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod programs;
 pub mod proxy;
 pub mod python;
 pub mod tls_server;

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::free_port;
 use super::postgres;
+use super::programs::{self, Program};
 
 /// How long it may take to start.
 const START_LIMIT: Duration = Duration::from_secs(20);
@@ -31,15 +32,16 @@ pub fn port() -> u16 {
 }
 
 fn start() -> PgBouncer {
-    let program = program();
+    let program = programs::pgbouncer();
     let folder = std::env::temp_dir().join(format!("daissy-pgbouncer-{}", Uuid::new_v4().simple()));
     fs::create_dir(&folder).unwrap();
     // As root it has to run as somebody else, who has to get at its files.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let port = free_port();
     let config = folder.join("pgbouncer.ini");
-    fs::write(&config, configuration(&program, port, &folder)).unwrap();
-    let mut command = supervised(&program, Some(&folder));
+    fs::write(&config, configuration(program, port, &folder)).unwrap();
+    let mut command = supervised(&program.path, Some(&folder));
+    command.envs(program.environment.iter().cloned());
     if rustix::process::geteuid().is_root() {
         command.args(["-u", "nobody"]);
     }
@@ -68,7 +70,7 @@ fn start() -> PgBouncer {
     }
 }
 
-fn configuration(program: &Path, port: u16, folder: &Path) -> String {
+fn configuration(program: &Program, port: u16, folder: &Path) -> String {
     let server = postgres::server();
     let url = server.url("postgres");
     let credentials = url.split("//").nth(1).unwrap().split('@').next().unwrap();
@@ -76,7 +78,11 @@ fn configuration(program: &Path, port: u16, folder: &Path) -> String {
     let users = folder.join("users.txt");
     fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
     // Versions before 1.21 know no prepared statements and not the setting.
-    let version = Command::new(program).arg("--version").output().unwrap();
+    let version = Command::new(&program.path)
+        .envs(program.environment.iter().cloned())
+        .arg("--version")
+        .output()
+        .unwrap();
     let version = String::from_utf8_lossy(&version.stdout).into_owned();
     let minor = version
         .split('.')
@@ -112,17 +118,4 @@ fn configuration(program: &Path, port: u16, folder: &Path) -> String {
     .lines()
     .map(|line| format!("{}\n", line.trim()))
     .collect()
-}
-
-/// The program: on the path, or where Debian puts it.
-fn program() -> PathBuf {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain([
-            PathBuf::from("/usr/sbin"),
-            PathBuf::from("/opt/homebrew/bin"),
-        ])
-        .map(|folder| folder.join("pgbouncer"))
-        .find(|program| program.is_file())
-        .expect("the tests need PgBouncer: apt-get install pgbouncer, or brew install pgbouncer")
 }

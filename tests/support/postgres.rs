@@ -4,6 +4,7 @@
 //! process ends, however it ends. The API connects as the role that has only the rights it needs, and
 //! where `TESTS_THROUGH=pgbouncer` says so through a pooler.
 
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use local::postgres::{Durability, PostgresServer};
@@ -12,6 +13,7 @@ use shared::database::{Connection, DatabaseConfig};
 use uuid::Uuid;
 
 use super::pgbouncer;
+use super::programs::build_folder;
 
 /// The migrated database that the others are copies of.
 const TEMPLATE: &str = "daissy";
@@ -36,9 +38,7 @@ pub fn server() -> &'static PostgresServer {
             runtime.block_on(async {
                 let name = format!("daissy-tests-{}", Uuid::new_v4().simple());
                 let folder = std::env::temp_dir().join(name);
-                let server = PostgresServer::start(&folder, Durability::Throwaway)
-                    .await
-                    .unwrap_or_else(|error| panic!("the tests need PostgreSQL: {error}"));
+                let server = start(&folder, Durability::Throwaway).await;
                 set_up(&server).await;
                 server
             })
@@ -46,6 +46,28 @@ pub fn server() -> &'static PostgresServer {
         .join()
         .expect("a PostgreSQL for the tests")
     })
+}
+
+/// Another server, with the programs of this run's.
+pub async fn another_server(folder: &Path, durability: Durability) -> PostgresServer {
+    // It may have had to download them.
+    server();
+    start(folder, durability).await
+}
+
+async fn start(folder: &Path, durability: Durability) -> PostgresServer {
+    let server = PostgresServer::start_with_downloads(&downloads(), folder, durability).await;
+    server.unwrap_or_else(|error| panic!("the tests need PostgreSQL: {error}"))
+}
+
+/// The folder of the programs, where they had to be downloaded.
+pub fn downloaded_programs() -> Option<&'static Path> {
+    let folder = server().bin_dir();
+    folder.starts_with(downloads()).then_some(folder)
+}
+
+fn downloads() -> PathBuf {
+    build_folder().with_file_name("postgresql")
 }
 
 /// Creates the roles and the template, as the documents say.

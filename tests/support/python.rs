@@ -1,13 +1,9 @@
 //! Programs from Python's package index, installed beside what cargo builds when they are first needed.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-/// What cargo builds into: the folder of the profile.
-pub fn build_folder() -> &'static Path {
-    let program = Path::new(env!("CARGO_BIN_EXE_local-under-test"));
-    program.parent().unwrap()
-}
+use super::programs::{self, build_folder};
 
 /// The folder with a package in it; the arguments are those of `pip install`.
 pub fn installed(arguments: &[&str]) -> PathBuf {
@@ -22,15 +18,17 @@ pub fn installed(arguments: &[&str]) -> PathBuf {
     let folder = build_folder().with_file_name("python").join(name);
     let complete = folder.join("complete");
     if !complete.exists() {
-        let output = Command::new("python3")
+        let python = programs::python();
+        let output = Command::new(&python.path)
+            .envs(python.environment.iter().cloned())
             .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"])
             .arg(&folder)
             .args(arguments)
             .output()
-            .expect("the tests need python3");
+            .expect("python3 can be run");
         assert!(
             output.status.success(),
-            "the tests need python3 with pip (apt-get install python3-pip) to install {arguments:?}: {}",
+            "pip cannot install {arguments:?}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
         std::fs::write(&complete, "").unwrap();

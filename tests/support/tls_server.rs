@@ -22,9 +22,8 @@ impl TlsServer {
     pub async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("server");
-        let server = PostgresServer::start(&home, Durability::Throwaway).await;
         let server = Self {
-            server: server.expect("the tests need PostgreSQL"),
+            server: postgres::another_server(&home, Durability::Throwaway).await,
             _folder: folder,
         };
         let connection = postgres::connect(&server.administrator()).await;

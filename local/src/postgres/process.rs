@@ -74,12 +74,26 @@ impl PostgresServer {
     /// # Errors
     /// [`PostgresError`], which says what to do.
     pub async fn start(folder: &Path, durability: Durability) -> Result<Self, PostgresError> {
+        let (home, _) = home_for(folder)?;
+        Self::start_with_downloads(&home.join("postgresql"), folder, durability).await
+    }
+
+    /// The same, with the programs in `downloads`, which is filled where none are installed. Servers can
+    /// share it, but two at once must not fill it.
+    ///
+    /// # Errors
+    /// [`PostgresError`], which says what to do.
+    pub async fn start_with_downloads(
+        downloads: &Path,
+        folder: &Path,
+        durability: Durability,
+    ) -> Result<Self, PostgresError> {
         let (home, account) = home_for(folder)?;
         let lock = take(&home, account.as_ref())?;
         let data = home.join("data");
 
         let made_by = major_of(&data);
-        let programs = Programs::find(&home, made_by, account.as_ref()).await?;
+        let programs = Programs::find(downloads, made_by, account.as_ref()).await?;
         let password = match made_by {
             Some(made_by) if made_by != programs.major => {
                 return Err(PostgresError::OtherVersion {
@@ -131,6 +145,12 @@ impl PostgresServer {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The folder of its programs.
+    #[must_use]
+    pub fn bin_dir(&self) -> &Path {
+        &self.place.programs.folder
     }
 
     /// The version, as `15.18`.

@@ -32,12 +32,12 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Finds the programs, those of `wanted_major` if there are any. Downloads them below `home`
-    /// where none are installed.
+    /// Finds the programs, those of `wanted_major` if there are any. Downloads them to a folder below
+    /// `downloads` where none are installed.
     ///
     /// Where we are root none of them runs as root, not even to tell its version.
     pub async fn find(
-        home: &Path,
+        downloads: &Path,
         wanted_major: Option<u32>,
         account: Option<&Account>,
     ) -> Result<Self, PostgresError> {
@@ -45,7 +45,7 @@ impl Programs {
             let folder = PathBuf::from(folder);
             return Self::inspect(&folder, account).ok_or(PostgresError::WrongFolder(folder));
         }
-        let mut found: Vec<Self> = folders(home, account)
+        let mut found: Vec<Self> = folders(downloads, account)
             .iter()
             .filter_map(|folder| Self::inspect(folder, account))
             .collect();
@@ -55,7 +55,7 @@ impl Programs {
         });
         match found.into_iter().next() {
             Some(programs) => Ok(programs),
-            None => packages::download(&downloads(home), account).await,
+            None => packages::download(downloads, account).await,
         }
     }
 
@@ -98,7 +98,7 @@ fn output(program: &Path, argument: &str, account: Option<&Account>) -> Option<S
     String::from_utf8(command.output().ok()?.stdout).ok()
 }
 
-fn folders(home: &Path, account: Option<&Account>) -> Vec<PathBuf> {
+fn folders(downloads: &Path, account: Option<&Account>) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = env::var_os("PATH")
         .map(|path| env::split_paths(&path).collect())
         .unwrap_or_default();
@@ -108,7 +108,7 @@ fn folders(home: &Path, account: Option<&Account>) -> Vec<PathBuf> {
     for (parent, bin) in VERSION_FOLDERS {
         folders.extend(children(Path::new(parent)).map(|child| child.join(bin)));
     }
-    folders.extend(children(&downloads(home)).map(|child| child.join("bin")));
+    folders.extend(children(downloads).map(|child| child.join("bin")));
     folders
 }
 
@@ -118,10 +118,6 @@ fn children(folder: &Path) -> impl Iterator<Item = PathBuf> {
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-}
-
-fn downloads(home: &Path) -> PathBuf {
-    home.join("postgresql")
 }
 
 #[cfg(test)]
