@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use shared::database::{Database, DatabaseConfig};
-use shared::endpoint::Endpoint;
+use shared::http::endpoint::Endpoint;
+use shared::http::reporter::Reporter;
 use shared::lambda::respond_to_event;
-use shared::monitor::Monitor;
 use uuid::Uuid;
 
 use crate::support::postgres;
@@ -49,7 +49,7 @@ impl Functions {
 
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     let event = LambdaEvent::new(event.clone(), Context::default());
-    let response = respond_to_event(function, &Monitor::to_log(), event).await;
+    let response = respond_to_event(function, &Reporter::to_log(), event).await;
     assert!(!response.headers["x-request-id"].is_empty());
     let body = serde_json::from_str(&response.body).unwrap();
     (response.status_code, body)

@@ -1,8 +1,8 @@
 //! The two roles: one owns the tables, the other may do what the functions do and nothing else.
 
 use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
+use shared::caller::REQUEST_LIMIT;
 use shared::database::DatabaseConfig;
-use shared::request::REQUEST_LIMIT;
 use uuid::Uuid;
 
 use crate::support::local_run::run;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
-use shared::endpoint::Endpoint;
-use shared::route::Route;
+use shared::http::endpoint::Endpoint;
+use shared::http::route::Route;
 use uuid::Uuid;
 
 use crate::support::TestApi;

@@ -13,7 +13,7 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::{Value, json};
 use shared::caller::Caller;
 use shared::database::{Database, DatabaseConfig};
-use shared::turns::{self, Begun, ContextLimits, Lease, Question};
+use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -435,7 +435,7 @@ impl World {
         };
         let begun = turns::begin(&self.database, &caller, &question, lease, context).await;
         match (self.truth.outcome(session_id, message_id, query), begun) {
-            (Outcome::Asked(place), Ok(Begun::Started(turn))) => {
+            (Outcome::Asked(place), Ok(TurnStart::Started(turn))) => {
                 let question = self.truth.ask(session_id, message_id, query);
                 assert!(question < place);
                 assert_eq!(turn.question_seq, i64::try_from(question + 1).unwrap());
@@ -452,7 +452,7 @@ impl World {
                 assert_eq!(context, expected[expected.len().saturating_sub(20)..]);
                 session.is_leased = true;
             }
-            (Outcome::Replayed(place), Ok(Begun::Answered { answer, seq, .. })) => {
+            (Outcome::Replayed(place), Ok(TurnStart::Replayed { answer, seq, .. })) => {
                 assert_eq!(seq, i64::try_from(place + 1).unwrap());
                 let stored = &self.truth.sessions[&session_id].messages[place];
                 assert_eq!(answer.response_id, stored.id);

@@ -12,7 +12,7 @@ use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use shared::endpoint::{REPLAYED, REQUEST_ID};
+use shared::http::endpoint::{REPLAYED, REQUEST_ID};
 use shared::problem::Problem;
 use shared::settings;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use shared::database::{Connection, privileges};
+use shared::database::Connection;
+use shared::store::rights;
 use tokio::time::timeout;
 
 use crate::LocalError;
@@ -79,7 +80,7 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         _ => println!("TLS       off, sslmode {mode}"),
     }
 
-    let missing = privileges::missing(&connection)
+    let missing = rights::missing(&connection)
         .await
         .map_err(|error| LocalError::new(format!("the rights cannot be read: {error}")))?;
     if missing.is_empty() {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use migrate::{MigrateConfig, Report};
-use shared::database::{DatabaseConfig, DatabaseConfigError};
-use shared::settings;
+use shared::database::DatabaseConfig;
+use shared::settings::{self, SettingsError};
 use tokio::time::sleep;
 
 use crate::LocalError;
@@ -184,7 +184,7 @@ async fn start() -> Result<PostgresServer, PostgresError> {
     PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable).await
 }
 
-fn unusable(error: DatabaseConfigError) -> LocalError {
+fn unusable(error: SettingsError) -> LocalError {
     LocalError::new(error.to_string())
 }
 

@@ -18,11 +18,12 @@ use http_body_util::LengthLimitError;
 use lambda_http::http::header::HeaderValue;
 use load_session::LoadSession;
 use reset::Reset;
+use shared::caller::REQUEST_LIMIT;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, REQUEST_ID, refusal, respond};
-use shared::monitor::Monitor;
+use shared::http::endpoint::{Endpoint, REQUEST_ID, refusal, respond};
+use shared::http::reporter::Reporter;
+use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
 use shared::problem::Problem;
-use shared::request::{MAX_BODY_BYTES, REQUEST_LIMIT, RequestLimit, new_request_id};
 use status::Status;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -142,50 +143,50 @@ async fn start(
     let router = router(
         Arc::new(Database::new(database.config.clone())),
         chat_config,
-        Monitor::to_log(),
+        Reporter::to_log(),
         access,
     );
     Ok((database, router))
 }
 
-/// All endpoints, each at its route, for those who have `access`; `monitor` watches them.
+/// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
 pub fn router(
     database: Arc<Database>,
     chat_config: ChatConfig,
-    monitor: Monitor,
+    reporter: Reporter,
     access: Access,
 ) -> Router {
-    let monitor = Arc::new(monitor);
+    let reporter = Arc::new(reporter);
     let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
     let cors = access.cors();
     Router::new()
         .merge(route(
             Chat::new(Arc::clone(&database), chat_config),
-            &monitor,
+            &reporter,
             limit,
         ))
-        .merge(route(History::new(Arc::clone(&database)), &monitor, limit))
+        .merge(route(History::new(Arc::clone(&database)), &reporter, limit))
         .merge(route(
             LoadSession::new(Arc::clone(&database)),
-            &monitor,
+            &reporter,
             limit,
         ))
-        .merge(route(Status::new(Arc::clone(&database)), &monitor, limit))
-        .merge(route(Reset::new(database), &monitor, limit))
+        .merge(route(Status::new(Arc::clone(&database)), &reporter, limit))
+        .merge(route(Reset::new(database), &reporter, limit))
         .fallback(not_found)
         .layer(from_fn_with_state(access, guard))
         .layer(cors)
         .layer(map_response(with_request_id))
 }
 
-fn route<E: Endpoint>(endpoint: E, monitor: &Arc<Monitor>, limit: RequestLimit) -> Router {
+fn route<E: Endpoint>(endpoint: E, reporter: &Arc<Reporter>, limit: RequestLimit) -> Router {
     Router::new()
         .route(E::ROUTE.path, any(answer::<E>))
-        .with_state((Arc::new(endpoint), Arc::clone(monitor), limit))
+        .with_state((Arc::new(endpoint), Arc::clone(reporter), limit))
 }
 
 async fn answer<E: Endpoint>(
-    State((endpoint, monitor, limit)): State<(Arc<E>, Arc<Monitor>, RequestLimit)>,
+    State((endpoint, reporter, limit)): State<(Arc<E>, Arc<Reporter>, RequestLimit)>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -204,7 +205,7 @@ async fn answer<E: Endpoint>(
         lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
     request.extensions_mut().insert(limit);
     // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
-    let answered = tokio::spawn(async move { respond(&*endpoint, &monitor, request).await }).await;
+    let answered = tokio::spawn(async move { respond(&*endpoint, &reporter, request).await }).await;
     match answered {
         Ok(response) => into_axum(response),
         Err(error) => refuse(&Problem::Internal(Box::new(error))),

@@ -9,21 +9,21 @@ use lambda_http::{BoxFuture, Error, RequestExt, SnapStartResource, service_fn};
 use lambda_runtime::{LambdaEvent, Runtime, spawn_graceful_shutdown_handler};
 use serde_json::Value;
 
-use crate::configured::Configured;
 use crate::database::{Database, DatabaseConfig};
-use crate::endpoint::{Endpoint, refuse, respond};
-use crate::event::{self, Api, EventResponse};
+use crate::http::configured::Configured;
+use crate::http::endpoint::{Endpoint, refuse, respond};
+use crate::http::event::{self, Api, EventResponse};
+use crate::http::reporter::Reporter;
+use crate::http::request::request_id_in;
 use crate::logging;
-use crate::monitor::Monitor;
-use crate::request::request_id_in;
 
-/// Whom a function talks to by TLS.
+/// Whether a function verifies other servers than RDS, for which it needs the system's authorities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaches {
-    /// The database and nobody else.
-    Database,
-    /// Other servers, too.
-    OtherServers,
+pub enum SystemRoots {
+    /// It talks to its database alone.
+    Unused,
+    /// It talks to other servers, too.
+    Needed,
 }
 
 /// Runs a function until its environment ends. `build` makes the endpoint, once, in the init phase,
@@ -38,13 +38,13 @@ pub enum Reaches {
 /// # Errors
 /// When the runtime's API cannot be reached.
 pub fn run<E: Endpoint>(
-    reaches: Reaches,
+    system_roots: SystemRoots,
     build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     logging::init_json();
     let config = DatabaseConfig::from_env();
     if let Ok(config) = &config
-        && reaches == Reaches::Database
+        && system_roots == SystemRoots::Unused
         && !config.uses_system_roots()
     {
         leave_system_roots_alone();
@@ -56,12 +56,13 @@ pub fn run<E: Endpoint>(
         .build()?
         .block_on(async {
             let function = Arc::new(Function {
-                monitor: Monitor::on_lambda(),
+                reporter: Reporter::on_lambda(),
                 database: database.as_ref().ok().map(Arc::clone),
                 endpoint: Configured::new(database.map_err(Into::into), build),
             });
-            let init = futures_util::future::join(function.endpoint.prepare(), function.warm());
-            function.monitor.ahead(init).await;
+            let init =
+                futures_util::future::join(function.endpoint.prepare(), function.preconnect());
+            function.reporter.before_requests(init).await;
             close_at_the_end(Arc::clone(&function)).await;
             serve(function).await
         })
@@ -69,16 +70,16 @@ pub fn run<E: Endpoint>(
 
 /// A function in its environment.
 struct Function<E: Endpoint> {
-    monitor: Monitor,
+    reporter: Reporter,
     /// `None` where none is configured.
     database: Option<Arc<Database>>,
     endpoint: Configured<E>,
 }
 
 impl<E: Endpoint> Function<E> {
-    async fn warm(&self) {
+    async fn preconnect(&self) {
         if let Some(database) = &self.database {
-            database.warm().await;
+            database.preconnect().await;
         }
     }
 
@@ -95,9 +96,9 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
         let function = Arc::clone(&function);
         async move {
             let Function {
-                endpoint, monitor, ..
+                endpoint, reporter, ..
             } = &*function;
-            Ok::<_, Infallible>(respond_to_event(endpoint, monitor, event).await)
+            Ok::<_, Infallible>(respond_to_event(endpoint, reporter, event).await)
         }
     });
     Runtime::new(answer)
@@ -106,19 +107,19 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
         .await
 }
 
-/// Answers an event of Lambda's, whatever it holds; `monitor` writes its line.
+/// Answers an event of Lambda's, whatever it holds; `reporter` writes its line.
 pub async fn respond_to_event<E: Endpoint>(
     endpoint: &E,
-    monitor: &Monitor,
+    reporter: &Reporter,
     event: LambdaEvent<Value>,
 ) -> EventResponse {
     let api = Api::of(&event.payload);
     let response = match event::read(event.payload) {
         Ok(request) => {
             let request = request.with_lambda_context(event.context);
-            respond(endpoint, monitor, request).await
+            respond(endpoint, reporter, request).await
         }
-        Err(problem) => refuse::<E>(problem, monitor, &request_id_in(&event.context)).await,
+        Err(problem) => refuse::<E>(problem, reporter, &request_id_in(&event.context)).await,
     };
     EventResponse::new(api, response)
 }
@@ -146,7 +147,7 @@ impl<E: Endpoint> SnapStartResource for AcrossSnapshots<E> {
 
     fn after_restore(&self) -> BoxFuture<'_, Result<(), Error>> {
         Box::pin(async {
-            self.0.monitor.ahead(self.0.warm()).await;
+            self.0.reporter.before_requests(self.0.preconnect()).await;
             Ok(())
         })
     }

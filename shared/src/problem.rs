@@ -7,7 +7,7 @@ use lambda_http::http::StatusCode;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::database::{DatabaseError, DatabaseFailure};
+use crate::database::{DatabaseError, DatabaseErrorKind};
 
 /// What a caller is told to wait before asking a database again that could not be reached.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -250,15 +250,15 @@ impl Problem {
 
 impl From<DatabaseError> for Problem {
     fn from(error: DatabaseError) -> Self {
-        match error.failure() {
-            DatabaseFailure::Unavailable => Self::DatabaseUnavailable(error),
-            DatabaseFailure::Timeout => Self::DatabaseTimeout(error),
-            DatabaseFailure::SchemaMissing => Self::SchemaMissing(error),
-            DatabaseFailure::Permission(missing) => Self::DatabasePermission {
+        match error.kind() {
+            DatabaseErrorKind::Unavailable => Self::DatabaseUnavailable(error),
+            DatabaseErrorKind::Timeout => Self::DatabaseTimeout(error),
+            DatabaseErrorKind::SchemaMissing => Self::SchemaMissing(error),
+            DatabaseErrorKind::Permission(missing) => Self::DatabasePermission {
                 missing: missing.clone(),
                 source: error,
             },
-            DatabaseFailure::Other => Self::Internal(Box::new(error)),
+            DatabaseErrorKind::Other => Self::Internal(Box::new(error)),
         }
     }
 }

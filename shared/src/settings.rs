@@ -1,8 +1,27 @@
-//! Reading settings from variables.
+//! Reads settings from variables.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+/// Why a setting cannot be used: a sentence that names the variable and never a secret value.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+impl SettingsError {
+    /// An error with this sentence.
+    #[must_use]
+    pub fn new(sentence: impl Into<String>) -> Self {
+        Self(sentence.into())
+    }
+
+    /// The same error, after the name of the setting it is about.
+    #[must_use]
+    pub fn of(self, name: &str) -> Self {
+        Self(format!("{name}: {}", self.0))
+    }
+}
 
 /// A variable without the white space around it; `None` where it is not set or empty.
 pub fn text(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
@@ -14,12 +33,12 @@ pub fn text(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<Str
 /// A number within `range`; `None` where the variable is not set.
 ///
 /// # Errors
-/// A sentence that names the variable and the range.
+/// [`SettingsError`], which names the variable and the range.
 pub fn number<T>(
     variable: impl Fn(&str) -> Option<String>,
     name: &str,
     range: RangeInclusive<T>,
-) -> Result<Option<T>, String>
+) -> Result<Option<T>, SettingsError>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -28,10 +47,10 @@ where
     };
     match text.parse() {
         Ok(number) if range.contains(&number) => Ok(Some(number)),
-        _ => Err(format!(
+        _ => Err(SettingsError::new(format!(
             "{name} must be a whole number from {} to {}",
             range.start(),
             range.end()
-        )),
+        ))),
     }
 }

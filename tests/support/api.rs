@@ -13,7 +13,7 @@ use chat::ChatConfig;
 use local::access::Access;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
-use shared::monitor::Monitor;
+use shared::http::reporter::Reporter;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -112,12 +112,12 @@ impl TestApi {
         Self::on_in_environments(database, &url, &[], count).await
     }
 
-    /// The API on a database, which it reaches by `url`.
+    /// The API on a database, which it system_roots by `url`.
     pub async fn on(database: String, url: &str, settings: &[(&str, &str)]) -> Self {
         Self::on_in_environments(database, url, settings, 1).await
     }
 
-    /// The API on a database, which it reaches by `url`, in this many environments.
+    /// The API on a database, which it system_roots by `url`, in this many environments.
     pub async fn on_in_environments(
         database: String,
         url: &str,
@@ -145,11 +145,11 @@ impl TestApi {
         let lines = Lines::default();
         let written = lines.clone();
         let write = move |line: &str| written.0.lock().unwrap().push(line.to_owned());
-        let monitor = Monitor::to_cloudwatch(Some("daissy-test".into()), write);
+        let reporter = Reporter::to_cloudwatch(Some("daissy-test".into()), write);
         let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-        monitor.ahead(connected.warm()).await;
+        reporter.before_requests(connected.preconnect()).await;
         let (chat_config, access) = (chat_config(settings).await, access(settings));
-        let router = local::server::router(connected, chat_config, monitor, access);
+        let router = local::server::router(connected, chat_config, reporter, access);
         let api = Self {
             environments: vec![Environment::Here(router)],
             next: AtomicUsize::new(0),
@@ -357,11 +357,11 @@ impl Environment {
             Err(_) | Ok("") => {
                 let (chat_config, access) = (chat_config(settings).await, access(settings));
                 let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
-                let monitor = Monitor::to_log();
+                let reporter = Reporter::to_log();
                 Self::Here(local::server::router(
                     database,
                     chat_config,
-                    monitor,
+                    reporter,
                     access,
                 ))
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::config::ChatConfigError;
+use shared::settings::SettingsError;
 
 /// The name of the function a model calls.
 pub const FUNCTION_NAME: &str = "recommend_audio";
@@ -31,9 +31,9 @@ impl Catalogue {
     /// Reads the JSON file at `path`: an array of objects with a `title`.
     ///
     /// # Errors
-    /// [`ChatConfigError`] with what to mend.
-    pub fn read(path: &str) -> Result<Self, ChatConfigError> {
-        let wrong = |why: String| ChatConfigError(format!("AUDIO_CATALOGUE ({path}): {why}"));
+    /// [`SettingsError`] with what to mend.
+    pub fn read(path: &str) -> Result<Self, SettingsError> {
+        let wrong = |why: String| SettingsError::new(format!("AUDIO_CATALOGUE ({path}): {why}"));
         let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
         let recordings: Vec<Map<String, Value>> = serde_json::from_slice(&text)
             .map_err(|error| wrong(format!("not an array of objects: {error}")))?;

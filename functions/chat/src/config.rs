@@ -3,8 +3,8 @@
 use std::env;
 use std::time::Duration;
 
-use shared::settings;
-use shared::turns::ContextLimits;
+use shared::settings::{self, SettingsError};
+use shared::store::turns::ContextLimits;
 
 use crate::audio::Catalogue;
 use crate::model::{Model, Remote};
@@ -38,17 +38,12 @@ pub struct ChatConfig {
     pub context: ContextLimits,
 }
 
-/// Why the settings cannot be used. Names the variable, never a key.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct ChatConfigError(pub(crate) String);
-
 impl ChatConfig {
     /// Reads the settings of the environment; see [`Self::read`].
     ///
     /// # Errors
-    /// [`ChatConfigError`].
-    pub async fn from_env() -> Result<Self, ChatConfigError> {
+    /// [`SettingsError`].
+    pub async fn from_env() -> Result<Self, SettingsError> {
         Self::read(|name| env::var(name).ok()).await
     }
 
@@ -60,8 +55,8 @@ impl ChatConfig {
     /// an error, never replaced.
     ///
     /// # Errors
-    /// [`ChatConfigError`].
-    pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, ChatConfigError> {
+    /// [`SettingsError`].
+    pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variable = |name: &str| settings::text(&variables, name);
         let catalogue = variable("AUDIO_CATALOGUE")
             .map(|path| Catalogue::read(&path))
@@ -72,8 +67,8 @@ impl ChatConfig {
                 Remote::new(&name, base_url, catalogue, &variable).await?,
             )),
             None if base_url.is_some() => {
-                return Err(ChatConfigError(
-                    "MODEL_BASE_URL is set but MODEL is not; name the model to ask there".into(),
+                return Err(SettingsError::new(
+                    "MODEL_BASE_URL is set but MODEL is not; name the model to ask there",
                 ));
             }
             _ => Model::built_in(catalogue.unwrap_or_else(Catalogue::sample)),
@@ -83,16 +78,13 @@ impl ChatConfig {
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
             model_timeout: Duration::from_secs(
-                settings::number(&variables, "MODEL_TIMEOUT_SECONDS", 1..=900)
-                    .map_err(ChatConfigError)?
+                settings::number(&variables, "MODEL_TIMEOUT_SECONDS", 1..=900)?
                     .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
             ),
             context: ContextLimits {
-                messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)
-                    .map_err(ChatConfigError)?
+                messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
                     .unwrap_or(DEFAULT_CONTEXT.messages),
-                characters: settings::number(&variables, "CONTEXT_CHARACTERS", 0..=10_000_000)
-                    .map_err(ChatConfigError)?
+                characters: settings::number(&variables, "CONTEXT_CHARACTERS", 0..=10_000_000)?
                     .unwrap_or(DEFAULT_CONTEXT.characters),
             },
         })

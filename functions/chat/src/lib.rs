@@ -12,17 +12,17 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::caller::Caller;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, Reply};
+use shared::http::endpoint::{Endpoint, Reply};
+use shared::http::request::Request;
+use shared::http::route::Route;
 use shared::ids::new_id;
+use shared::observed;
 use shared::problem::Problem;
-use shared::record;
-use shared::request::Request;
-use shared::route::Route;
-use shared::turns::{self, Answer, Begun, ContextMessage, Lease, Question, Turn};
+use shared::store::turns::{self, Answer, ContextMessage, Lease, Question, Turn, TurnStart};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
-pub use config::{ChatConfig, ChatConfigError};
+pub use config::ChatConfig;
 pub use model::{Model, ModelFailure};
 
 /// The longest `query`, in characters.
@@ -78,7 +78,7 @@ impl Chat {
     /// Runs a turn to its end; also the stored end of one that ran before.
     async fn turn(&self, caller: &Caller, question: &Question) -> Result<Reply, Problem> {
         let (session_id, message_id) = (question.session_id, question.message_id);
-        record::session(session_id);
+        observed::session(session_id);
         let lease = Lease {
             lease_id: new_id(),
             duration: self.config.model_timeout + LEASE_MARGIN,
@@ -86,8 +86,8 @@ impl Chat {
         let context = self.config.context;
         let begun = turns::begin(&self.database, caller, question, lease, context).await;
         let turn = match begun {
-            Ok(Begun::Started(turn)) => turn,
-            Ok(Begun::Answered { answer, seq }) => {
+            Ok(TurnStart::Started(turn)) => turn,
+            Ok(TurnStart::Replayed { answer, seq }) => {
                 metrics::replayed();
                 return Ok(reply(question, &answer, seq)?.replayed());
             }
@@ -201,7 +201,7 @@ fn question(request: &Request) -> Result<Question, Problem> {
     let fields = request.fields()?;
     let session_id = fields.optional_id("session_id")?;
     if let Some(session_id) = session_id {
-        record::session(session_id);
+        observed::session(session_id);
     }
     let message_id = fields.optional_id("message_id")?;
     let session_id = match (session_id, message_id) {

@@ -1,9 +1,9 @@
 //! Bootstrap of the `chat` function; what it does is in the library beside it.
 
-use shared::lambda::{Reaches, run};
+use shared::lambda::{SystemRoots, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::OtherServers, |database| {
+    run(SystemRoots::Needed, |database| {
         Box::pin(async {
             let config = chat::ChatConfig::from_env().await?;
             Ok(chat::Chat::new(database, config))

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use shared::observed::{Unit, count, measure};
 use shared::problem::Problem;
-use shared::record::{Unit, count, measure};
-use shared::turns::Answer;
+use shared::store::turns::Answer;
 
 /// A turn whose answer was stored.
 pub fn stored() {

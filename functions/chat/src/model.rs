@@ -4,7 +4,7 @@ mod built_in;
 mod remote;
 
 use serde_json::Value;
-use shared::turns::{Answer, ContextMessage};
+use shared::store::turns::{Answer, ContextMessage};
 
 use crate::audio::Catalogue;
 pub use remote::Remote;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use shared::cursor;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, Reply};
-use shared::messages::{self, Message, Page};
+use shared::http::cursor;
+use shared::http::endpoint::{Endpoint, Reply};
+use shared::http::request::Request;
+use shared::http::route::Route;
+use shared::observed;
 use shared::problem::Problem;
-use shared::record;
-use shared::request::Request;
-use shared::route::Route;
+use shared::store::messages::{self, Message, Page};
 use uuid::Uuid;
 
 /// The greatest `limit` a caller may ask for.
@@ -48,7 +48,7 @@ impl Endpoint for History {
     /// [`Problem::InvalidRequest`], [`Problem::InvalidCursor`], [`Problem::SessionNotFound`].
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.path_id("session_id")?;
-        record::session(session_id);
+        observed::session(session_id);
         let page = page(&request, session_id)?;
 
         let history = messages::history(&self.database, request.caller(), session_id, page).await?;

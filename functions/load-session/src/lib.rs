@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, Reply};
+use shared::http::endpoint::{Endpoint, Reply};
+use shared::http::request::Request;
+use shared::http::route::Route;
 use shared::ids::new_id;
-use shared::messages::Message;
+use shared::observed;
 use shared::problem::Problem;
-use shared::record;
-use shared::request::Request;
-use shared::route::Route;
-use shared::sessions;
+use shared::store::messages::Message;
+use shared::store::sessions;
 use uuid::Uuid;
 
 /// The function.
@@ -53,7 +53,7 @@ impl Endpoint for LoadSession {
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], [`Problem::MessageNotFound`].
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.required_query_id("session_id")?;
-        record::session(session_id);
+        observed::session(session_id);
         let at = request.query_id("at")?;
         let (database, caller) = (&self.database, request.caller());
 

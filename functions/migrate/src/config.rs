@@ -1,7 +1,7 @@
 //! What the migration connects to, and what it does besides.
 
-use shared::database::{DatabaseConfig, DatabaseConfigError};
-use shared::settings;
+use shared::database::DatabaseConfig;
+use shared::settings::{self, SettingsError};
 
 /// The connection string of the migration where it is not the functions' own.
 const MIGRATE_DATABASE_URL: &str = "MIGRATE_DATABASE_URL";
@@ -31,8 +31,8 @@ impl MigrateConfig {
     /// Reads the environment; see [`Self::read`].
     ///
     /// # Errors
-    /// [`DatabaseConfigError`].
-    pub fn from_env() -> Result<Self, DatabaseConfigError> {
+    /// [`SettingsError`].
+    pub fn from_env() -> Result<Self, SettingsError> {
         Self::read(|name| std::env::var(name).ok())
     }
 
@@ -40,8 +40,8 @@ impl MigrateConfig {
     /// `iam`); and what else [`DatabaseConfig::read`] reads.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`].
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, DatabaseConfigError> {
+    /// [`SettingsError`].
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let own = settings::text(&variable, MIGRATE_DATABASE_URL).is_some();
         let database = if own {
             DatabaseConfig::read(MIGRATE_DATABASE_URL, &variable)
@@ -53,7 +53,7 @@ impl MigrateConfig {
             Some("password") => Some(RoleLogin::Password),
             Some("iam") => Some(RoleLogin::Iam),
             Some(_) => {
-                return Err(DatabaseConfigError::new(format!(
+                return Err(SettingsError::new(format!(
                     "{MIGRATE_CREATE_ROLES} must be password or iam"
                 )));
             }

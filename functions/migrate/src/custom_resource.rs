@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use serde_json::{Value, json};
-use shared::database::DatabaseConfigError;
+use shared::settings::SettingsError;
 use tokio::time::timeout;
 
 use crate::config::MigrateConfig;
@@ -70,7 +70,7 @@ pub(crate) fn is_custom_resource(event: &Value) -> bool {
 }
 
 pub(crate) async fn handle(
-    config: Result<&MigrateConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, SettingsError>,
     event: &Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {
@@ -98,7 +98,7 @@ pub(crate) async fn handle(
 }
 
 async fn apply(
-    config: Result<&MigrateConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, SettingsError>,
     event: &Event,
 ) -> Result<Option<Report>, MigrateError> {
     match event.request_type.as_str() {

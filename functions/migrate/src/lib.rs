@@ -11,7 +11,7 @@ mod schema;
 use std::time::Duration;
 
 use serde_json::Value;
-use shared::database::DatabaseConfigError;
+use shared::settings::SettingsError;
 use tokio::time::timeout;
 
 pub use config::{MigrateConfig, RoleLogin};
@@ -23,7 +23,7 @@ pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to,
 /// # Errors
 /// [`MigrateError`]. For a custom resource CloudFormation is told of it as well.
 pub async fn handle(
-    config: Result<&MigrateConfig, DatabaseConfigError>,
+    config: Result<&MigrateConfig, SettingsError>,
     event: Value,
     limit: Duration,
 ) -> Result<Value, MigrateError> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::MigrateConfig;
-use shared::request::time_until;
+use shared::caller::time_until;
 
 /// How long an invocation may take where Lambda does not say; it says so everywhere but in an emulator.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(240);

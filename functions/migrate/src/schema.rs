@@ -9,9 +9,9 @@ use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
-use shared::database::{
-    Connection, DatabaseConfig, DatabaseConfigError, DatabaseError, Parameter, privileges,
-};
+use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
+use shared::settings::SettingsError;
+use shared::store::rights;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::Type;
 
@@ -84,7 +84,7 @@ impl Report {
 pub enum MigrateError {
     /// No database is configured.
     #[error("{0}")]
-    Config(#[from] DatabaseConfigError),
+    Config(#[from] SettingsError),
     /// It took longer than the invocation may.
     #[error("the migration was not done within {} s; give the function more time", .0.as_secs())]
     TookTooLong(Duration),
@@ -237,7 +237,7 @@ async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connecti
         let opened = timeout(CONNECT_LIMIT, Connection::open(config)).await;
         match opened.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
             Ok(connection) => return Ok(connection),
-            Err(error) if may_pass(config, &error) && Instant::now() < patient_until => {
+            Err(error) if is_transient(config, &error) && Instant::now() < patient_until => {
                 tracing::info!(cause = %error, "waiting for the database");
                 sleep(CONNECT_PAUSE).await;
             }
@@ -246,8 +246,8 @@ async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connecti
     }
 }
 
-fn may_pass(config: &DatabaseConfig, error: &DatabaseError) -> bool {
-    error.may_pass() || (config.logs_in_by_iam() && error.refuses_user())
+fn is_transient(config: &DatabaseConfig, error: &DatabaseError) -> bool {
+    error.is_transient() || (config.logs_in_by_iam() && error.refuses_user())
 }
 
 async fn may_change_schema(connection: &Connection) -> Result<bool, DatabaseError> {
@@ -301,7 +301,7 @@ async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
         .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
         .await?;
     if role.is_some() {
-        run(connection, &privileges::grants(APP_ROLE)).await?;
+        run(connection, &rights::grants(APP_ROLE)).await?;
     }
     Ok(())
 }

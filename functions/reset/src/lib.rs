@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, Reply};
+use shared::http::endpoint::{Endpoint, Reply};
+use shared::http::request::Request;
+use shared::http::route::Route;
 use shared::ids::new_id;
+use shared::observed;
 use shared::problem::Problem;
-use shared::record;
-use shared::request::Request;
-use shared::route::Route;
-use shared::sessions;
+use shared::store::sessions;
 use uuid::Uuid;
 
 /// The function.
@@ -47,7 +47,7 @@ impl Endpoint for Reset {
         let (database, caller) = (&self.database, request.caller());
 
         let new_session_id = new_id();
-        record::session(session_id.unwrap_or(new_session_id));
+        observed::session(session_id.unwrap_or(new_session_id));
         match session_id {
             Some(session_id) => {
                 sessions::reset(database, caller, session_id, new_session_id).await?;

@@ -1,9 +1,9 @@
 //! Bootstrap of the `reset` function; what it does is in the library beside it.
 
-use shared::lambda::{Reaches, run};
+use shared::lambda::{SystemRoots, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(Reaches::Database, |database| {
+    run(SystemRoots::Unused, |database| {
         Box::pin(async { Ok(reset::Reset::new(database)) })
     })
 }

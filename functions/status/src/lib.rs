@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use shared::database::Database;
-use shared::endpoint::{Endpoint, Reply};
+use shared::http::endpoint::{Endpoint, Reply};
+use shared::http::request::Request;
+use shared::http::route::Route;
+use shared::observed;
 use shared::problem::Problem;
-use shared::record;
-use shared::request::Request;
-use shared::route::Route;
-use shared::sessions::{self, Statistics};
+use shared::store::sessions::{self, Statistics};
 use uuid::Uuid;
 
 /// The function.
@@ -76,7 +76,7 @@ impl Endpoint for Status {
             });
         };
 
-        record::session(session_id);
+        observed::session(session_id);
         let statistics = sessions::statistics(database, caller, session_id).await?;
         Reply::json(&SessionAnswer {
             success: true,

@@ -7,9 +7,11 @@ use super::connection_string;
 use super::error::DatabaseError;
 use super::limits::Limits;
 use super::parameters::Parameters;
+use super::secret;
 use super::target::{Auth, Target};
 use super::tls::SslMode;
-use crate::{aws, settings};
+use crate::aws;
+use crate::settings::{self, SettingsError};
 
 /// How we prove who we are: `password` or `iam`.
 const DATABASE_AUTH: &str = "DATABASE_AUTH";
@@ -20,19 +22,6 @@ const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 /// How long a secret that was fetched in vain is not fetched again: a wrong password would cost a
 /// call for each request.
 const SECRET_PAUSE: Duration = Duration::from_secs(5);
-
-/// Why a connection string cannot be used. Names the parameter, never a value.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct DatabaseConfigError(pub(super) String);
-
-impl DatabaseConfigError {
-    /// An error with this sentence.
-    #[must_use]
-    pub fn new(sentence: String) -> Self {
-        Self(sentence)
-    }
-}
 
 /// A database to connect to. Clones share what they learned of the secret.
 #[derive(Clone)]
@@ -68,8 +57,8 @@ impl DatabaseConfig {
     /// Reads the environment; see [`Self::read`].
     ///
     /// # Errors
-    /// [`DatabaseConfigError`].
-    pub fn from_env() -> Result<Self, DatabaseConfigError> {
+    /// [`SettingsError`].
+    pub fn from_env() -> Result<Self, SettingsError> {
         Self::read(Self::URL, |name| std::env::var(name).ok())
     }
 
@@ -78,11 +67,11 @@ impl DatabaseConfig {
     /// string says comes first, then the secret, then the variables. A secret is fetched when it is first needed.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`] when no database is named or something cannot be understood.
+    /// [`SettingsError`] when no database is named or something cannot be understood.
     pub fn read(
         url_name: &'static str,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, DatabaseConfigError> {
+    ) -> Result<Self, SettingsError> {
         let text = |name| settings::text(&variable, name);
         let given = match text(url_name) {
             None => Parameters::default(),
@@ -94,7 +83,7 @@ impl DatabaseConfig {
             unchanged: Arc::default(),
         });
         if secret.is_none() && given == Parameters::default() && fallback.get("host").is_none() {
-            return Err(DatabaseConfigError(format!(
+            return Err(SettingsError::new(format!(
                 "{url_name} is not set; set it to a connection string such as \
                  postgresql://user:password@host:5432/database, or {} to a secret \
                  that holds one",
@@ -105,7 +94,7 @@ impl DatabaseConfig {
             None | Some("password") => Auth::Password,
             Some("iam") => Auth::Iam,
             Some(_) => {
-                return Err(DatabaseConfigError(format!(
+                return Err(SettingsError::new(format!(
                     "{DATABASE_AUTH} must be password or iam"
                 )));
             }
@@ -123,7 +112,7 @@ impl DatabaseConfig {
             target: Arc::default(),
         };
         if config.secret.is_none() {
-            config.understand(None).map_err(about(url_name))?;
+            config.resolve(None).map_err(about(url_name))?;
         }
         Ok(config)
     }
@@ -131,8 +120,8 @@ impl DatabaseConfig {
     /// Reads a connection string, as a URL or as `key=value` pairs, and nothing else.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`].
-    pub fn parse(text: &str) -> Result<Self, DatabaseConfigError> {
+    /// [`SettingsError`].
+    pub fn parse(text: &str) -> Result<Self, SettingsError> {
         Self::read(Self::URL, |name| {
             (name == Self::URL).then(|| text.to_owned())
         })
@@ -179,7 +168,7 @@ impl DatabaseConfig {
         match (self.known_target(), &self.secret) {
             (Some(target), _) => Ok(target),
             (None, Some(secret)) => self.fetch(secret).await,
-            (None, None) => self.understand(None).map_err(DatabaseError::config),
+            (None, None) => self.resolve(None).map_err(DatabaseError::config),
         }
     }
 
@@ -210,17 +199,17 @@ impl DatabaseConfig {
     }
 
     async fn fetch(&self, secret: &Secret) -> Result<Arc<Target>, DatabaseError> {
-        let text = aws::secret(&secret.arn).await.map_err(DatabaseConfigError);
-        text.and_then(|text| self.understand(Some(&text)))
+        let text = aws::secret(&secret.arn).await.map_err(SettingsError::new);
+        text.and_then(|text| self.resolve(Some(&text)))
             .map_err(about(Self::SECRET_ARN))
             .map_err(DatabaseError::config)
     }
 
     /// Makes the target of all that is given, and keeps it.
-    fn understand(&self, secret: Option<&str>) -> Result<Arc<Target>, DatabaseConfigError> {
+    fn resolve(&self, secret: Option<&str>) -> Result<Arc<Target>, SettingsError> {
         let mut parameters = self.given.clone();
         if let Some(secret) = secret {
-            parameters.fill_from(&Parameters::from_secret(secret)?);
+            parameters.fill_from(&secret::parse(secret)?);
         }
         parameters.fill_from(&self.fallback);
         let target = Arc::new(Target::new(&parameters, self.auth, &self.limits)?);
@@ -243,8 +232,8 @@ impl std::fmt::Debug for DatabaseConfig {
     }
 }
 
-fn about(variable: &'static str) -> impl Fn(DatabaseConfigError) -> DatabaseConfigError {
-    move |DatabaseConfigError(sentence)| DatabaseConfigError(format!("{variable}: {sentence}"))
+fn about(variable: &'static str) -> impl Fn(SettingsError) -> SettingsError {
+    move |error| error.of(variable)
 }
 
 /// The value behind a lock that is never held across anything that can fail.
@@ -261,7 +250,7 @@ mod tests {
     const DATABASE_URL: &str = DatabaseConfig::URL;
     const DATABASE_SECRET_ARN: &str = DatabaseConfig::SECRET_ARN;
 
-    fn read(variables: &[(&str, &str)]) -> Result<DatabaseConfig, DatabaseConfigError> {
+    fn read(variables: &[(&str, &str)]) -> Result<DatabaseConfig, SettingsError> {
         DatabaseConfig::read(DATABASE_URL, |name| {
             let variable = variables.iter().find(|(known, _)| *known == name);
             variable.map(|(_, value)| (*value).to_owned())

@@ -8,6 +8,7 @@ use postgres_native_tls::MakeTlsConnector;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
 use super::config::DatabaseConfig;
@@ -16,13 +17,15 @@ use super::target::Target;
 use super::tls::Transport;
 
 /// How long the server may take to be told to cancel a statement.
-const CANCEL_LIMIT: Duration = Duration::from_secs(2);
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long saying goodbye to the server may take. Lambda kills a function 500 ms after it told it to
-/// end.
-const GOODBYE_LIMIT: Duration = Duration::from_millis(300);
+/// How long closing may take. Lambda kills a function 500 ms after it told it to end.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// An open connection; dropping it closes it at once.
+/// A parameter of a statement with its type, which saves the server a question to the client.
+pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// An open connection. Dropping it aborts it.
 pub struct Connection {
     client: Client,
     driver: Driver,
@@ -108,7 +111,7 @@ impl Connection {
     /// waits for a lock would go on waiting after nobody waits for it.
     pub fn cancel(&self) {
         let (token, tls) = (self.client.cancel_token(), self.tls.clone());
-        tokio::spawn(timeout(CANCEL_LIMIT, async move {
+        tokio::spawn(timeout(CANCEL_TIMEOUT, async move {
             let _ = match tls {
                 Some(tls) => token.cancel_query(tls).await,
                 None => token.cancel_query(NoTls).await,
@@ -127,21 +130,15 @@ impl Connection {
         &mut self.client
     }
 
-    /// Closes the connection without waiting for what is under way. Dropping the client alone would
-    /// leave the task to finish outstanding work first.
-    pub fn close(&self) {
-        self.driver.0.abort();
-    }
-
     /// Closes the connection after what is under way, and tells the server, so that its place is free
     /// at once.
-    pub async fn say_goodbye(self) {
+    pub async fn close(self) {
         let Self {
             client, mut driver, ..
         } = self;
-        // The task says goodbye when it has nobody left to serve.
+        // The task sends Terminate when it has nobody left to serve.
         drop(client);
-        let _ = timeout(GOODBYE_LIMIT, &mut driver.0).await;
+        let _ = timeout(CLOSE_TIMEOUT, &mut driver.0).await;
     }
 }
 

@@ -6,8 +6,8 @@ use std::str::Chars;
 
 use percent_encoding::percent_decode_str;
 
-use super::config::DatabaseConfigError;
 use super::parameters::Parameters;
+use crate::settings::SettingsError;
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
@@ -18,8 +18,8 @@ const NEITHER_FORM: &str =
 /// Reads a connection string in either form.
 ///
 /// # Errors
-/// [`DatabaseConfigError`].
-pub fn parse(text: &str) -> Result<Parameters, DatabaseConfigError> {
+/// [`SettingsError`].
+pub fn parse(text: &str) -> Result<Parameters, SettingsError> {
     let text = text.trim();
     match SCHEMES.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         Some(rest) => parse_url(rest),
@@ -29,7 +29,7 @@ pub fn parse(text: &str) -> Result<Parameters, DatabaseConfigError> {
 }
 
 /// `[user[:password]@][host[:port],…][/database][?name=value&…]`.
-fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
+fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     let mut parameters = Parameters::default();
     // The first of the two decides, so a slash in a password has to be percent-encoded.
     let credentials = rest
@@ -56,7 +56,7 @@ fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
     }
     // The rest of a password with a slash in it would be taken for the database or a parameter, and
     // shown. Parameters have values with an @ in them, but then they are some that there are.
-    let is_known = |pair: &str| Parameters::knows(pair.split('=').next().unwrap_or_default());
+    let is_known = |pair: &str| Parameters::is_known(pair.split('=').next().unwrap_or_default());
     let half_a_user = credentials.is_none() && hosts.contains(':');
     if database.contains('@')
         || (query.contains('@') && (half_a_user || !query.split('&').all(is_known)))
@@ -91,7 +91,7 @@ fn parse_url(rest: &str) -> Result<Parameters, DatabaseConfigError> {
 }
 
 /// A host and its port, which may be empty. An IPv6 address stands in brackets.
-fn split_port(host: &str) -> Result<(&str, &str), DatabaseConfigError> {
+fn split_port(host: &str) -> Result<(&str, &str), SettingsError> {
     if let Some(rest) = host.strip_prefix('[') {
         return match rest.split_once(']') {
             Some((address, "")) => Ok((address, "")),
@@ -107,7 +107,7 @@ fn split_port(host: &str) -> Result<(&str, &str), DatabaseConfigError> {
     Ok((name, port))
 }
 
-fn decode(text: &str, what: &str) -> Result<String, DatabaseConfigError> {
+fn decode(text: &str, what: &str) -> Result<String, SettingsError> {
     let bad_escape = text.split('%').skip(1).any(|rest| {
         let digits = rest.as_bytes().get(..2);
         !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit) && digits != b"00")
@@ -122,7 +122,7 @@ fn decode(text: &str, what: &str) -> Result<String, DatabaseConfigError> {
 }
 
 /// `name = 'value'`, with or without the quotes and the spaces; a backslash escapes.
-fn parse_pairs(text: &str) -> Result<Parameters, DatabaseConfigError> {
+fn parse_pairs(text: &str) -> Result<Parameters, SettingsError> {
     let mut parameters = Parameters::default();
     let mut characters = text.chars().peekable();
     loop {
@@ -140,7 +140,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, DatabaseConfigError> {
             return error(NEITHER_FORM);
         }
         skip_white_space(&mut characters);
-        if !Parameters::knows(&name) {
+        if !Parameters::is_known(&name) {
             return error(
                 "has a parameter that does not exist; a value with white space needs quotes",
             );
@@ -149,7 +149,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, DatabaseConfigError> {
     }
 }
 
-fn value(characters: &mut Peekable<Chars<'_>>) -> Result<String, DatabaseConfigError> {
+fn value(characters: &mut Peekable<Chars<'_>>) -> Result<String, SettingsError> {
     let quoted = characters.next_if_eq(&'\'').is_some();
     let mut value = String::new();
     loop {
@@ -168,8 +168,8 @@ fn skip_white_space(characters: &mut Peekable<Chars<'_>>) {
     while characters.next_if(|next| next.is_whitespace()).is_some() {}
 }
 
-fn error<T>(sentence: &str) -> Result<T, DatabaseConfigError> {
-    Err(DatabaseConfigError(sentence.to_owned()))
+fn error<T>(sentence: &str) -> Result<T, SettingsError> {
+    Err(SettingsError::new(sentence.to_owned()))
 }
 
 #[cfg(test)]
@@ -229,32 +229,6 @@ mod tests {
             let parameters = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             let read: Vec<_> = parameters.iter().collect();
             assert_eq!(&read, expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_secret_is_read_in_the_form_of_rds_or_as_a_string() {
-        let of_rds = r#"{"username": "u", "password": "p", "engine": "postgres", "host": "h",
-            "port": 5432, "dbname": "d", "dbInstanceIdentifier": "i"}"#;
-        for text in [of_rds, "postgresql://u:p@h:5432/d\n"] {
-            let read = Parameters::from_secret(text).map(|parameters| {
-                let read = parameters
-                    .iter()
-                    .map(|(name, value)| format!("{name}={value}"));
-                read.collect::<Vec<_>>().join(" ")
-            });
-            assert_eq!(read.unwrap(), "dbname=d host=h password=p port=5432 user=u");
-        }
-        for text in [
-            "{",
-            "[1]",
-            r#"{"username": "u"}"#,
-            r#"{"password": ["p4ss"]}"#,
-        ] {
-            let error = Parameters::from_secret(text)
-                .err()
-                .map(|error| error.to_string());
-            assert!(error.is_some_and(|error| !error.contains("p4ss")), "{text}");
         }
     }
 }

@@ -5,12 +5,12 @@ use std::io;
 
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::config::DatabaseConfigError;
 use crate::causes::with_causes;
+use crate::settings::SettingsError;
 
 /// What to do about a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseFailure {
+pub enum DatabaseErrorKind {
     /// Wait and try again: the server cannot be reached, refuses to connect, or is out of room.
     Unavailable,
     /// A statement took longer than it may, on a connection that is alive.
@@ -27,11 +27,11 @@ pub enum DatabaseFailure {
 /// server's own details quote whole rows.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.description)]
-pub struct DatabaseError(Box<Failed>);
+pub struct DatabaseError(Box<ErrorParts>);
 
 #[derive(Debug, Clone)]
-struct Failed {
-    failure: DatabaseFailure,
+struct ErrorParts {
+    kind: DatabaseErrorKind,
     state: Option<SqlState>,
     constraint: Option<String>,
     lost: bool,
@@ -48,7 +48,7 @@ enum Refusal {
     /// Nothing: it is final, or no failure to connect.
     Final,
     /// The server may take connections in a moment: it restarts, or has no place free.
-    Passing,
+    Transient,
     /// The server may take a connection with TLS if this one had none, and the other way round.
     Transport,
     /// The password is wrong, or not the newest.
@@ -58,8 +58,8 @@ enum Refusal {
 impl DatabaseError {
     /// What to do about it.
     #[must_use]
-    pub fn failure(&self) -> &DatabaseFailure {
-        &self.0.failure
+    pub fn kind(&self) -> &DatabaseErrorKind {
+        &self.0.kind
     }
 
     /// Whether the constraint of this name was violated.
@@ -71,7 +71,7 @@ impl DatabaseError {
     /// A statement did not come back within its limit, although the server is there.
     pub(super) fn statement_timed_out() -> Self {
         Self::plain(
-            DatabaseFailure::Timeout,
+            DatabaseErrorKind::Timeout,
             false,
             "the statement was not answered in time and was cancelled",
         )
@@ -81,7 +81,7 @@ impl DatabaseError {
     /// on the other side, it does not answer.
     pub(super) fn connection_went_silent() -> Self {
         Self::plain(
-            DatabaseFailure::Unavailable,
+            DatabaseErrorKind::Unavailable,
             true,
             "the server does not answer any more",
         )
@@ -90,7 +90,7 @@ impl DatabaseError {
     /// Others' statements took all the time there was.
     pub(super) fn statement_waited_too_long() -> Self {
         Self::plain(
-            DatabaseFailure::Timeout,
+            DatabaseErrorKind::Timeout,
             false,
             "timed out waiting for the connection",
         )
@@ -100,11 +100,11 @@ impl DatabaseError {
     #[must_use]
     pub fn connect_timed_out() -> Self {
         let mut error = Self::plain(
-            DatabaseFailure::Unavailable,
+            DatabaseErrorKind::Unavailable,
             false,
             "connecting took too long",
         );
-        error.0.refusal = Refusal::Passing;
+        error.0.refusal = Refusal::Transient;
         error
     }
 
@@ -112,49 +112,43 @@ impl DatabaseError {
     pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
         let refusal = refusal(error);
         let mut error = Self::from(error);
-        error.0.failure = DatabaseFailure::Unavailable;
+        error.0.kind = DatabaseErrorKind::Unavailable;
         error.0.lost = false;
         error.0.refusal = refusal;
         error
     }
 
     /// What was configured cannot be used.
-    pub(super) fn config(error: DatabaseConfigError) -> Self {
-        Self::plain(DatabaseFailure::Unavailable, false, &error.to_string())
+    pub(super) fn config(error: SettingsError) -> Self {
+        Self::plain(DatabaseErrorKind::Unavailable, false, &error.to_string())
     }
 
     /// There are no credentials to show the server.
     pub(super) fn credentials(description: &str) -> Self {
-        Self::plain(DatabaseFailure::Unavailable, false, description)
+        Self::plain(DatabaseErrorKind::Unavailable, false, description)
     }
 
     /// A statement broke its promise about what it gives back.
     #[must_use]
     pub fn unexpected(description: &str) -> Self {
-        Self::plain(DatabaseFailure::Other, false, description)
+        Self::plain(DatabaseErrorKind::Other, false, description)
     }
 
     /// The same failure with the rights that it turned out to be about.
-    pub(super) fn with_missing_rights(mut self, missing: String) -> Self {
-        self.0.failure = DatabaseFailure::Permission(missing);
-        self
-    }
-
-    /// The same failure, after which the connection is of no use.
-    pub(super) fn with_lost_connection(mut self) -> Self {
-        self.0.lost = true;
+    pub(crate) fn with_missing_rights(mut self, missing: String) -> Self {
+        self.0.kind = DatabaseErrorKind::Permission(missing);
         self
     }
 
     /// Whether missing rights may be behind it. A schema without `USAGE` hides its tables, which
     /// then seem not to exist.
-    pub(super) fn may_lack_rights(&self) -> bool {
+    pub(crate) fn may_lack_rights(&self) -> bool {
         self.0.state == Some(SqlState::INSUFFICIENT_PRIVILEGE)
             || self.0.state == Some(SqlState::UNDEFINED_TABLE)
     }
 
     /// Whether sending the statement once more, on a new connection if this one is lost, may help.
-    pub(super) fn may_repeat(&self) -> bool {
+    pub(super) fn is_retryable(&self) -> bool {
         self.0.lost
             || matches!(
                 self.0.state,
@@ -169,8 +163,8 @@ impl DatabaseError {
 
     /// Whether connecting may go well in a moment.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
-        self.0.refusal == Refusal::Passing
+    pub fn is_transient(&self) -> bool {
+        self.0.refusal == Refusal::Transient
     }
 
     /// Whether the server did not let the user in, for another reason than a wrong password. RDS says so
@@ -207,10 +201,10 @@ impl DatabaseError {
         self.0.lost
     }
 
-    fn plain(failure: DatabaseFailure, lost: bool, description: &str) -> Self {
+    fn plain(kind: DatabaseErrorKind, lost: bool, description: &str) -> Self {
         let description = description.to_owned();
-        Self(Box::new(Failed {
-            failure,
+        Self(Box::new(ErrorParts {
+            kind,
             state: None,
             constraint: None,
             lost,
@@ -230,8 +224,8 @@ impl From<tokio_postgres::Error> for DatabaseError {
 impl From<&tokio_postgres::Error> for DatabaseError {
     fn from(error: &tokio_postgres::Error) -> Self {
         if let Some(answer) = error.as_db_error() {
-            return Self(Box::new(Failed {
-                failure: failure(answer.code()),
+            return Self(Box::new(ErrorParts {
+                kind: kind(answer.code()),
                 state: Some(answer.code().clone()),
                 constraint: answer.constraint().map(str::to_owned),
                 lost: ends_session(answer),
@@ -244,12 +238,12 @@ impl From<&tokio_postgres::Error> for DatabaseError {
             .source()
             .is_some_and(|source| source.is::<io::Error>());
         let lost = error.is_closed() || io;
-        let failure = if lost {
-            DatabaseFailure::Unavailable
+        let kind = if lost {
+            DatabaseErrorKind::Unavailable
         } else {
-            DatabaseFailure::Other
+            DatabaseErrorKind::Other
         };
-        Self::plain(failure, lost, &with_causes(error))
+        Self::plain(kind, lost, &with_causes(error))
     }
 }
 
@@ -264,7 +258,7 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
             SqlState::CANNOT_CONNECT_NOW
             | SqlState::TOO_MANY_CONNECTIONS
             | SqlState::ADMIN_SHUTDOWN
-            | SqlState::CRASH_SHUTDOWN => Refusal::Passing,
+            | SqlState::CRASH_SHUTDOWN => Refusal::Transient,
             _ => Refusal::Final,
         };
     }
@@ -276,7 +270,7 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
     if io.is_none() && is_handshake {
         return Refusal::Transport;
     }
-    let passing = match io.map(io::Error::kind) {
+    let is_transient = match io.map(io::Error::kind) {
         None => error.is_closed(),
         Some(
             io::ErrorKind::ConnectionRefused
@@ -295,8 +289,8 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
         Some(io::ErrorKind::Other) => !error.to_string().starts_with("error connecting"),
         Some(_) => false,
     };
-    if passing {
-        Refusal::Passing
+    if is_transient {
+        Refusal::Transient
     } else {
         Refusal::Final
     }
@@ -314,21 +308,23 @@ fn io_error<'a>(mut cause: Option<&'a (dyn Error + 'static)>) -> Option<&'a io::
 }
 
 /// What to do about an SQLSTATE (PostgreSQL documentation, appendix A).
-fn failure(state: &SqlState) -> DatabaseFailure {
+fn kind(state: &SqlState) -> DatabaseErrorKind {
     match *state {
         SqlState::UNDEFINED_TABLE
         | SqlState::UNDEFINED_COLUMN
         | SqlState::UNDEFINED_FUNCTION
-        | SqlState::INVALID_SCHEMA_NAME => DatabaseFailure::SchemaMissing,
-        SqlState::INSUFFICIENT_PRIVILEGE => DatabaseFailure::Permission("a right".to_owned()),
-        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => DatabaseFailure::Timeout,
+        | SqlState::INVALID_SCHEMA_NAME => DatabaseErrorKind::SchemaMissing,
+        SqlState::INSUFFICIENT_PRIVILEGE => DatabaseErrorKind::Permission("a right".to_owned()),
+        SqlState::QUERY_CANCELED | SqlState::LOCK_NOT_AVAILABLE => DatabaseErrorKind::Timeout,
         SqlState::INVALID_CATALOG_NAME
         | SqlState::T_R_SERIALIZATION_FAILURE
         | SqlState::T_R_DEADLOCK_DETECTED
-        | SqlState::READ_ONLY_SQL_TRANSACTION => DatabaseFailure::Unavailable,
+        | SqlState::READ_ONLY_SQL_TRANSACTION => DatabaseErrorKind::Unavailable,
         // 08 connection, 28 authorization, 53 resources, 57 operator intervention, 58 system error.
-        _ if ["08", "28", "53", "57", "58"].contains(&class(state)) => DatabaseFailure::Unavailable,
-        _ => DatabaseFailure::Other,
+        _ if ["08", "28", "53", "57", "58"].contains(&class(state)) => {
+            DatabaseErrorKind::Unavailable
+        }
+        _ => DatabaseErrorKind::Other,
     }
 }
 

@@ -1,11 +1,10 @@
-//! How long the database may take for what.
+//! Timeouts of the database connection.
 
 use std::time::Duration;
 
-use super::config::DatabaseConfigError;
 use super::parameters::Parameters;
-use crate::request::REQUEST_LIMIT;
-use crate::settings;
+use crate::caller::REQUEST_LIMIT;
+use crate::settings::{self, SettingsError};
 
 /// What is kept for a statement that is sent again on a new connection.
 const REPETITION: Duration = Duration::from_secs(2);
@@ -34,14 +33,14 @@ impl Limits {
     /// Reads the limits; what the connection string says comes first.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`] for a number out of its range, or for limits that together pass the
+    /// [`SettingsError`] for a number out of its range, or for limits that together pass the
     /// time of a request.
     pub fn read(
         parameters: &Parameters,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, DatabaseConfigError> {
+    ) -> Result<Self, SettingsError> {
         let seconds = |name: &str, range, default| {
-            let seconds = settings::number(&variable, name, range).map_err(DatabaseConfigError)?;
+            let seconds = settings::number(&variable, name, range)?;
             Ok(Duration::from_secs(seconds.unwrap_or(default)))
         };
         let connect = match parameters.get("connect_timeout") {
@@ -51,8 +50,8 @@ impl Limits {
                 Ok(0) => Duration::from_secs(20),
                 Ok(given @ 1..=20) => Duration::from_secs(given),
                 _ => {
-                    return Err(DatabaseConfigError(
-                        "connect_timeout must be a number of seconds from 0 to 20".into(),
+                    return Err(SettingsError::new(
+                        "connect_timeout must be a number of seconds from 0 to 20",
                     ));
                 }
             },
@@ -66,7 +65,7 @@ impl Limits {
         };
         if limits.operation() >= REQUEST_LIMIT {
             let most = (REQUEST_LIMIT - REPETITION).as_secs() - 1;
-            return Err(DatabaseConfigError(format!(
+            return Err(SettingsError::new(format!(
                 "the limits for connecting and for a statement must be {most} s at most together, \
                  because a request ends after {} s",
                 REQUEST_LIMIT.as_secs()

@@ -12,8 +12,8 @@ mod error;
 mod iam;
 mod limits;
 mod parameters;
-pub mod privileges;
 mod roots;
+mod secret;
 mod target;
 mod tls;
 
@@ -22,30 +22,26 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
 
-pub use config::{DatabaseConfig, DatabaseConfigError};
-pub use connection::Connection;
-pub use error::{DatabaseError, DatabaseFailure};
+pub use config::DatabaseConfig;
+pub use connection::{Connection, Parameter};
+pub use error::{DatabaseError, DatabaseErrorKind};
 pub use limits::Limits;
 pub use tls::SslMode;
 
-use crate::record;
+use crate::observed;
 
 /// How long connecting ahead may take. Lambda's init phase ends after 10 s, and begins anew then.
-const WARM_LIMIT: Duration = Duration::from_secs(8);
+const PRECONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// How long a cancelled statement may take to end. One that does not tells that nobody is there.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the server may take for a sign of life.
-const SIGN_OF_LIFE_LIMIT: Duration = Duration::from_secs(1);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The pause before connecting is tried again, where that may help; each is twice as long as the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-
-/// A parameter of a statement with its type, which spares the server a question to the client.
-pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The database, connected when it is first needed.
 ///
@@ -82,8 +78,8 @@ impl Database {
 
     /// Connects ahead of the first statement, where the processor is fast and nobody waits. A
     /// failure is logged and otherwise left to the first request, which tries again.
-    pub async fn warm(&self) {
-        let deadline = Instant::now() + self.config.limits().connect.min(WARM_LIMIT);
+    pub async fn preconnect(&self) {
+        let deadline = Instant::now() + self.config.limits().connect.min(PRECONNECT_TIMEOUT);
         let mut slot = self.slot.lock().await;
         match self.connection(&mut slot, Instant::now(), deadline).await {
             Ok(connection) => slot.connection = Some(connection),
@@ -133,9 +129,9 @@ impl Database {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
         match self.attempt(deadline, limit, statement, parameters).await {
-            Err(error) if error.may_repeat() && Instant::now() < deadline => {
+            Err(error) if error.is_retryable() && Instant::now() < deadline => {
                 tracing::warn!(cause = %error, "repeating a statement");
-                record::repeat();
+                observed::repeat();
                 self.attempt(deadline, limit, statement, parameters)
                     .await
                     .map_err(DatabaseError::after_sending)
@@ -156,7 +152,7 @@ impl Database {
         let mut slot = waited.map_err(|_| DatabaseError::statement_waited_too_long())?;
         let connection = self.connection(&mut slot, arrived, deadline).await?;
 
-        record::round_trip();
+        observed::round_trip();
         let limit = deadline.min(Instant::now() + limit);
         let (answered, is_quiet) = {
             let answer = connection.client().query_typed(statement, parameters);
@@ -168,10 +164,6 @@ impl Database {
                     after_cancelling(answer, deadline).await
                 }
             }
-        };
-        let answered = match answered {
-            Ok(rows) => Ok(rows),
-            Err(error) => Err(privileges::explain(&connection, limit, error).await),
         };
         let is_lost = answered.as_ref().is_err_and(DatabaseError::ends_connection);
         if is_quiet && !is_lost {
@@ -195,7 +187,7 @@ impl Database {
         let quiet_since = slot.last_use.replace(SystemTime::now());
         if let Some(connection) = slot.connection.take()
             && !connection.client().is_closed()
-            && self.still_answers(&connection, quiet_since, deadline).await
+            && self.is_alive(&connection, quiet_since, deadline).await
         {
             return Ok(connection);
         }
@@ -209,7 +201,7 @@ impl Database {
         let connected = timeout_at(limit, self.open(limit)).await;
         let connected = connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()));
         if connected.is_ok() {
-            record::connect();
+            observed::connect();
         }
         slot.failure = connected
             .as_ref()
@@ -223,7 +215,7 @@ impl Database {
         let mut pause = FIRST_PAUSE;
         loop {
             match Connection::open(&self.config).await {
-                Err(error) if error.may_pass() && Instant::now() + pause < limit => {
+                Err(error) if error.is_transient() && Instant::now() + pause < limit => {
                     tracing::info!(cause = %error, "the database does not take connections yet");
                     sleep(pause).await;
                     pause *= 2;
@@ -235,7 +227,7 @@ impl Database {
 
     /// Whether the other side answers still; it is asked only after a long silence. A path that was
     /// forgotten meanwhile, by a NAT gateway for one, may swallow what is sent without a sign.
-    async fn still_answers(
+    async fn is_alive(
         &self,
         connection: &Connection,
         quiet_since: Option<SystemTime>,
@@ -245,9 +237,9 @@ impl Database {
         if quiet.is_none_or(|quiet| quiet < self.config.limits().idle_check) {
             return true;
         }
-        record::round_trip();
+        observed::round_trip();
         let sign_of_life = connection.client().check_connection();
-        let limit = deadline.min(Instant::now() + SIGN_OF_LIFE_LIMIT);
+        let limit = deadline.min(Instant::now() + PROBE_TIMEOUT);
         matches!(timeout_at(limit, sign_of_life).await, Ok(Ok(())))
     }
 
@@ -256,7 +248,7 @@ impl Database {
     pub async fn close(&self) {
         let connection = self.slot.lock().await.connection.take();
         if let Some(connection) = connection {
-            connection.say_goodbye().await;
+            connection.close().await;
         }
     }
 }
@@ -277,8 +269,8 @@ async fn after_cancelling(
         Ok(Err(error)) => {
             let error = DatabaseError::from(error);
             let is_cancelled = error.is_cancelled();
-            let error = match error.failure() {
-                DatabaseFailure::Timeout => DatabaseError::statement_timed_out(),
+            let error = match error.kind() {
+                DatabaseErrorKind::Timeout => DatabaseError::statement_timed_out(),
                 _ => error,
             };
             (Err(error), is_cancelled)

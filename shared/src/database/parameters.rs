@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
-use super::config::DatabaseConfigError;
-use super::connection_string;
+use crate::settings::SettingsError;
 
 /// The parameters that are understood (libpq documentation, "Parameter Key Words").
 const KNOWN: &[&str] = &[
@@ -96,15 +93,6 @@ const VARIABLES: &[(&str, &str)] = &[
     ("PGUSER", "user"),
 ];
 
-/// The members of the secrets that RDS writes, and the parameter each stands for.
-const SECRET_MEMBERS: &[(&str, &str)] = &[
-    ("dbname", "dbname"),
-    ("host", "host"),
-    ("password", "password"),
-    ("port", "port"),
-    ("username", "user"),
-];
-
 /// Parameters with their values. No `Debug`: one of them is the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Parameters(BTreeMap<&'static str, String>);
@@ -121,50 +109,17 @@ impl Parameters {
         parameters
     }
 
-    /// The parameters in a secret: the JSON that RDS writes, or a connection string.
-    ///
-    /// # Errors
-    /// [`DatabaseConfigError`].
-    pub fn from_secret(text: &str) -> Result<Self, DatabaseConfigError> {
-        if !text.trim_start().starts_with('{') {
-            return connection_string::parse(text);
-        }
-        let Ok(Value::Object(members)) = serde_json::from_str(text) else {
-            return Err(DatabaseConfigError(
-                "starts like JSON and is none; use the form that RDS writes, or a connection string"
-                    .into(),
-            ));
-        };
-        let mut parameters = Self::default();
-        for (member, parameter) in SECRET_MEMBERS {
-            match members.get(*member) {
-                None | Some(Value::Null) => {}
-                Some(Value::String(text)) => parameters.insert(parameter, text),
-                Some(Value::Number(number)) => parameters.insert(parameter, &number.to_string()),
-                Some(_) => {
-                    return Err(DatabaseConfigError(format!(
-                        "{member} is neither text nor a number"
-                    )));
-                }
-            }
-        }
-        if parameters.get("password").is_none() {
-            return Err(DatabaseConfigError("has no password in it".into()));
-        }
-        Ok(parameters)
-    }
-
     /// Whether there is such a parameter, supported or not.
     #[must_use]
-    pub fn knows(name: &str) -> bool {
+    pub fn is_known(name: &str) -> bool {
         [KNOWN, IGNORED, UNSUPPORTED].concat().contains(&name)
     }
 
     /// Sets a parameter of a connection string; the last one of a name counts.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`] for one that is not understood: it may be there to protect something.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), DatabaseConfigError> {
+    /// [`SettingsError`] for one that is not understood: it may be there to protect something.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
         if let Some(known) = KNOWN.iter().find(|known| **known == name) {
             self.insert(known, value);
             return Ok(());
@@ -174,7 +129,7 @@ impl Parameters {
             return Ok(());
         }
         let nameable = |character: char| character.is_ascii_alphabetic() || character == '_';
-        Err(DatabaseConfigError(if name.chars().all(nameable) {
+        Err(SettingsError::new(if name.chars().all(nameable) {
             format!("the parameter {name} is not supported")
         } else {
             "has a parameter whose name cannot be one; is a special character of the password not \
@@ -209,7 +164,7 @@ impl Parameters {
     }
 
     /// As in libpq an empty value is none.
-    fn insert(&mut self, name: &'static str, value: &str) {
+    pub(super) fn insert(&mut self, name: &'static str, value: &str) {
         if value.is_empty() {
             self.0.remove(name);
         } else {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use native_tls::Certificate;
 
-use super::config::DatabaseConfigError;
+use crate::settings::SettingsError;
 
 /// The roots of Amazon RDS for each region and those of Amazon's public certificates, which RDS
 /// Proxy uses; from AWS's bundle, see `certificates/README.md`. A comment names each.
@@ -96,18 +96,18 @@ impl Roots {
     /// The certificates, without the system's.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`], which names the file.
-    pub fn certificates(&self) -> Result<Vec<Certificate>, DatabaseConfigError> {
+    /// [`SettingsError`], which names the file.
+    pub fn certificates(&self) -> Result<Vec<Certificate>, SettingsError> {
         match self {
             Self::None => Ok(Vec::new()),
             Self::File(path) => {
                 let shown = path.display();
                 let pem = std::fs::read(path).map_err(|error| {
-                    DatabaseConfigError(format!("sslrootcert {shown} cannot be read: {error}"))
+                    SettingsError::new(format!("sslrootcert {shown} cannot be read: {error}"))
                 })?;
                 match Certificate::stack_from_pem(&pem) {
                     Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-                    _ => Err(DatabaseConfigError(format!(
+                    _ => Err(SettingsError::new(format!(
                         "sslrootcert {shown} holds no certificate"
                     ))),
                 }
@@ -116,7 +116,7 @@ impl Roots {
                 let wanted = |pem: &&str| bundle.iter().any(|part| pem.starts_with(part.as_str()));
                 let pem: String = BUNDLE.split_inclusive(END).filter(wanted).collect();
                 Certificate::stack_from_pem(pem.as_bytes()).map_err(|error| {
-                    DatabaseConfigError(format!("the certificates of RDS cannot be read: {error}"))
+                    SettingsError::new(format!("the certificates of RDS cannot be read: {error}"))
                 })
             }
         }

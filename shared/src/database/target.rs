@@ -12,12 +12,12 @@ use tokio_postgres::config::{
     TargetSessionAttrs,
 };
 
-use super::config::DatabaseConfigError;
 use super::error::DatabaseError;
 use super::iam;
 use super::limits::Limits;
 use super::parameters::Parameters;
 use super::tls::{SslMode, TlsSettings, Transport};
+use crate::settings::SettingsError;
 
 /// The port of PostgreSQL.
 const DEFAULT_PORT: u16 = 5432;
@@ -45,12 +45,12 @@ impl Target {
     /// Understands parameters.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`].
+    /// [`SettingsError`].
     pub fn new(
         parameters: &Parameters,
         auth: Auth,
         limits: &Limits,
-    ) -> Result<Self, DatabaseConfigError> {
+    ) -> Result<Self, SettingsError> {
         let mut config = Config::new();
         config
             .application_name("daissy")
@@ -164,7 +164,7 @@ fn set_addresses(
     config: &mut Config,
     parameters: &Parameters,
     hosts: &[String],
-) -> Result<(), DatabaseConfigError> {
+) -> Result<(), SettingsError> {
     let (addresses, ports) = (parameters.list("hostaddr"), parameters.list("port"));
     if hosts.is_empty() && addresses.is_empty() {
         return refuse("names no host");
@@ -202,7 +202,7 @@ fn set_addresses(
     Ok(())
 }
 
-fn set(config: &mut Config, name: &str, value: &str) -> Result<(), DatabaseConfigError> {
+fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingsError> {
     match name {
         "application_name" => {
             config.application_name(value);
@@ -270,7 +270,7 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), DatabaseConfi
 }
 
 /// A token is made for one host, and is itself the password: it must not be sent to anybody else.
-fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), DatabaseConfigError> {
+fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), SettingsError> {
     if hosts.len() != 1 {
         return refuse("DATABASE_AUTH=iam takes one host by its name");
     }
@@ -298,12 +298,12 @@ fn is_this_machine(parameters: &Parameters) -> bool {
         && parameters.list("hostaddr").iter().all(is_loopback)
 }
 
-fn parse<T: FromStr>(name: &str, what: &str, value: &str) -> Result<T, DatabaseConfigError> {
+fn parse<T: FromStr>(name: &str, what: &str, value: &str) -> Result<T, SettingsError> {
     value
         .parse()
-        .map_err(|_| DatabaseConfigError(format!("{name} must be {what}")))
+        .map_err(|_| SettingsError::new(format!("{name} must be {what}")))
 }
 
-fn refuse<T>(sentence: &str) -> Result<T, DatabaseConfigError> {
-    Err(DatabaseConfigError(sentence.to_owned()))
+fn refuse<T>(sentence: &str) -> Result<T, SettingsError> {
+    Err(SettingsError::new(sentence.to_owned()))
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use native_tls::{Identity, Protocol, TlsConnector};
 use postgres_native_tls::{MakeTlsConnector, set_postgresql_alpn};
 
-use super::config::DatabaseConfigError;
 use super::parameters::Parameters;
 use super::roots::Roots;
+use crate::settings::SettingsError;
 
 /// How the connection is protected (libpq documentation, table "SSL Mode Descriptions").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,11 +46,11 @@ impl SslMode {
         ("verify-full", Self::VerifyFull),
     ];
 
-    fn parse(word: &str) -> Result<Self, DatabaseConfigError> {
+    fn parse(word: &str) -> Result<Self, SettingsError> {
         let known = Self::WORDS.iter().find(|(known, _)| *known == word);
         known.map(|(_, mode)| *mode).ok_or_else(|| {
             let words = Self::WORDS.map(|(word, _)| word).join(", ");
-            DatabaseConfigError(format!("sslmode must be one of {words}"))
+            SettingsError::new(format!("sslmode must be one of {words}"))
         })
     }
 
@@ -90,13 +90,13 @@ impl TlsSettings {
     /// Reads what the parameters say, for these hosts.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`], also for combinations that libpq refuses as too weak.
+    /// [`SettingsError`], also for combinations that libpq refuses as too weak.
     pub fn read(
         parameters: &Parameters,
         hosts: &[String],
         is_this_machine: bool,
-    ) -> Result<Self, DatabaseConfigError> {
-        let refuse = |sentence: &str| Err(DatabaseConfigError(sentence.to_owned()));
+    ) -> Result<Self, SettingsError> {
+        let refuse = |sentence: &str| Err(SettingsError::new(sentence.to_owned()));
         let given_roots = parameters.get("sslrootcert");
         let mode = match parameters.get("sslmode") {
             Some(word) => SslMode::parse(word)?,
@@ -153,8 +153,8 @@ impl TlsSettings {
     /// only in `verify-full`.
     ///
     /// # Errors
-    /// [`DatabaseConfigError`], which names the file that cannot be used.
-    pub fn connector(&self) -> Result<MakeTlsConnector, DatabaseConfigError> {
+    /// [`SettingsError`], which names the file that cannot be used.
+    pub fn connector(&self) -> Result<MakeTlsConnector, SettingsError> {
         let mut builder = TlsConnector::builder();
         builder
             .disable_built_in_roots(!self.roots.uses_system())
@@ -176,39 +176,38 @@ impl TlsSettings {
         }
         let connector = builder
             .build()
-            .map_err(|error| DatabaseConfigError(format!("TLS cannot be set up: {error}")))?;
+            .map_err(|error| SettingsError::new(format!("TLS cannot be set up: {error}")))?;
         Ok(MakeTlsConnector::new(connector))
     }
 }
 
-fn protocol(parameters: &Parameters, name: &str) -> Result<Option<Protocol>, DatabaseConfigError> {
+fn protocol(parameters: &Parameters, name: &str) -> Result<Option<Protocol>, SettingsError> {
     match parameters.get(name) {
         None => Ok(None),
         Some("TLSv1") => Ok(Some(Protocol::Tlsv10)),
         Some("TLSv1.1") => Ok(Some(Protocol::Tlsv11)),
         Some("TLSv1.2") => Ok(Some(Protocol::Tlsv12)),
         Some("TLSv1.3") => Ok(Some(Protocol::Tlsv13)),
-        Some(_) => Err(DatabaseConfigError(format!(
+        Some(_) => Err(SettingsError::new(format!(
             "{name} must be one of TLSv1, TLSv1.1, TLSv1.2, TLSv1.3"
         ))),
     }
 }
 
-fn read_identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, DatabaseConfigError> {
+fn read_identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, SettingsError> {
     let read = |name: &str, path: &PathBuf| {
         std::fs::read(path).map_err(|error| {
             let shown = path.display();
-            DatabaseConfigError(format!("{name} {shown} cannot be read: {error}"))
+            SettingsError::new(format!("{name} {shown} cannot be read: {error}"))
         })
     };
     let (certificate, key) = (read("sslcert", certificate)?, read("sslkey", key)?);
     if !key.starts_with(b"-----BEGIN PRIVATE KEY-----") {
-        return Err(DatabaseConfigError(
+        return Err(SettingsError::new(
             "sslkey must be an unencrypted PKCS#8 key in PEM; convert it by `openssl pkcs8 -topk8 \
-             -nocrypt -in key.pem`"
-                .into(),
+             -nocrypt -in key.pem`",
         ));
     }
     Identity::from_pkcs8(&certificate, &key)
-        .map_err(|error| DatabaseConfigError(format!("sslcert and sslkey cannot be used: {error}")))
+        .map_err(|error| SettingsError::new(format!("sslcert and sslkey cannot be used: {error}")))
 }

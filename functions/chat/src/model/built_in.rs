@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::ids::new_id;
-use shared::turns::{Answer, ContextMessage};
+use shared::store::turns::{Answer, ContextMessage};
 
 use super::Model;
 use crate::audio::{Catalogue, FUNCTION_NAME};

@@ -13,7 +13,7 @@ use genai::resolver::Endpoint;
 use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
 use shared::ids::new_id;
-use shared::turns::{Answer, ContextMessage};
+use shared::store::turns::{Answer, ContextMessage};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ use self::failure::{describe, failure};
 use self::provider::{identify, require_region, usable_key};
 use super::ModelFailure;
 use crate::audio::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
-use crate::config::ChatConfigError;
+use shared::settings::SettingsError;
 
 /// How often the model may call functions before it has to answer.
 const MAX_ROUNDS: usize = 5;
@@ -56,24 +56,24 @@ impl Remote {
     /// the secret it is in, which is fetched now. The provider is not asked yet.
     ///
     /// # Errors
-    /// [`ChatConfigError`] when the provider's key or region is missing, or the secret cannot be had.
+    /// [`SettingsError`] when the provider's key or region is missing, or the secret cannot be had.
     pub async fn new(
         name: &str,
         base_url: Option<String>,
         catalogue: Option<Catalogue>,
         variable: impl Fn(&str) -> Option<String>,
-    ) -> Result<Self, ChatConfigError> {
+    ) -> Result<Self, SettingsError> {
         // No redirects: the next host would get the conversation, and the key where it is in a header
         // of the provider's own.
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|_| ChatConfigError("the model's HTTP client cannot be built".into()))?;
+            .map_err(|_| SettingsError::new("the model's HTTP client cannot be built"))?;
         let client = Client::builder()
             .with_reqwest(client)
             .build()
-            .map_err(|_| ChatConfigError("the model's client cannot be built".into()))?;
+            .map_err(|_| SettingsError::new("the model's client cannot be built"))?;
 
         let model = identify(name, base_url.is_some())?;
         if model.adapter_kind == AdapterKind::BedrockSigv4 {
@@ -83,7 +83,7 @@ impl Remote {
             .resolve_service_target(model)
             .await
             .map_err(|error| {
-                ChatConfigError(format!("MODEL {name} cannot be used: {}", describe(&error)))
+                SettingsError::new(format!("MODEL {name} cannot be used: {}", describe(&error)))
             })?;
         target.auth = usable_key(name, target.auth, base_url.is_some(), variable).await?;
         if let Some(base_url) = base_url {

@@ -5,7 +5,7 @@ use genai::adapter::AdapterKind;
 use genai::resolver::AuthData;
 use shared::aws;
 
-use crate::config::ChatConfigError;
+use shared::settings::SettingsError;
 
 /// The prefixes of `MODEL` for Bedrock with the credentials of the environment.
 const BEDROCK_PREFIXES: [&str; 2] = ["bedrock::", "bedrock_sigv4::"];
@@ -20,7 +20,7 @@ const NO_KEY: &str = "none";
 const KEY_SECRET_ARN: &str = "MODEL_KEY_SECRET_ARN";
 
 /// Finds the provider of a model.
-pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigError> {
+pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsError> {
     for prefix in BEDROCK_PREFIXES {
         if let Some(model) = name.strip_prefix(prefix) {
             return Ok(ModelIden::new(AdapterKind::BedrockSigv4, model.to_owned()));
@@ -34,7 +34,7 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, ChatConfigE
         Ok(kind) if kind != AdapterKind::Ollama || name.starts_with(OLLAMA_PREFIX) => {
             Ok(ModelIden::new(kind, name.to_owned()))
         }
-        _ => Err(ChatConfigError(format!(
+        _ => Err(SettingsError::new(format!(
             "no provider is known for MODEL {name}; put its name before it, as in \
              {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
         ))),
@@ -48,7 +48,7 @@ pub async fn usable_key(
     auth: AuthData,
     has_base_url: bool,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<AuthData, ChatConfigError> {
+) -> Result<AuthData, SettingsError> {
     let AuthData::FromEnv(key_variable) = &auth else {
         return Ok(auth);
     };
@@ -58,15 +58,15 @@ pub async fn usable_key(
     match variable(KEY_SECRET_ARN) {
         Some(arn) => Ok(AuthData::from_single(key_of_secret(&arn).await?)),
         None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
-        None => Err(ChatConfigError(format!(
+        None => Err(SettingsError::new(format!(
             "MODEL {name} needs a key; set {key_variable} or {KEY_SECRET_ARN}"
         ))),
     }
 }
 
 /// Fetches the key. Says nothing of what the secret holds.
-async fn key_of_secret(arn: &str) -> Result<String, ChatConfigError> {
-    let refuse = |why: &str| Err(ChatConfigError(format!("{KEY_SECRET_ARN}: {why}")));
+async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
+    let refuse = |why: &str| Err(SettingsError::new(format!("{KEY_SECRET_ARN}: {why}")));
     // Boxed, because AWS's futures are too deep for the compiler at whoever waits for them.
     let text = match Box::pin(aws::secret(arn)).await {
         Ok(text) => text,
@@ -85,11 +85,9 @@ async fn key_of_secret(arn: &str) -> Result<String, ChatConfigError> {
 
 /// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
 /// without a word.
-pub async fn require_region() -> Result<(), ChatConfigError> {
+pub async fn require_region() -> Result<(), SettingsError> {
     match shared::aws::region().await {
         Some(_) => Ok(()),
-        None => Err(ChatConfigError(
-            "MODEL names Bedrock; set AWS_REGION".into(),
-        )),
+        None => Err(SettingsError::new("MODEL names Bedrock; set AWS_REGION")),
     }
 }

@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::messages::{Message, latest_that_fit, read_all};
+use super::query;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
-use crate::messages::{Message, latest_that_fit, read_all};
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
@@ -117,9 +118,7 @@ pub async fn statistics(
 ) -> Result<Statistics, Problem> {
     let parameters: [Parameter<'_>; 2] =
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
-    let rows = database
-        .query(caller.deadline, STATISTICS, &parameters)
-        .await?;
+    let rows = query(database, caller, STATISTICS, &parameters).await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let read = || -> Result<Statistics, DatabaseError> {
         Ok(Statistics {
@@ -150,7 +149,7 @@ pub async fn statistics(
 /// # Errors
 /// A database problem: that is what it is for.
 pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32, Problem> {
-    let rows = database.query(caller.deadline, SERVICE, &[]).await?;
+    let rows = query(database, caller, SERVICE, &[]).await?;
     let row = rows
         .first()
         .ok_or_else(|| DatabaseError::unexpected("no row of service state"))?;
@@ -165,7 +164,7 @@ pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32,
 pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Result<(), Problem> {
     let parameters: [Parameter<'_>; 2] =
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
-    database.query(caller.deadline, OPEN, &parameters).await?;
+    query(database, caller, OPEN, &parameters).await?;
     Ok(())
 }
 
@@ -184,7 +183,7 @@ pub async fn reset(
         (&caller.owner_key(), Type::TEXT),
         (&new_session_id, Type::UUID),
     ];
-    let rows = database.query(caller.deadline, RESET, &parameters).await?;
+    let rows = query(database, caller, RESET, &parameters).await?;
     rows.first()
         .map(|_| ())
         .ok_or(Problem::SessionNotFound(session_id))
@@ -199,17 +198,17 @@ pub async fn resume(
     caller: &Caller,
     session_id: Uuid,
 ) -> Result<Resumed, Problem> {
-    let rows = database
-        .query(
-            caller.deadline,
-            include_str!("sql/resume.sql"),
-            &[
-                (&session_id, Type::UUID),
-                (&caller.owner_key(), Type::TEXT),
-                (&RECENT_MESSAGES, Type::INT8),
-            ],
-        )
-        .await?;
+    let rows = query(
+        database,
+        caller,
+        include_str!("sql/resume.sql"),
+        &[
+            (&session_id, Type::UUID),
+            (&caller.owner_key(), Type::TEXT),
+            (&RECENT_MESSAGES, Type::INT8),
+        ],
+    )
+    .await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
     Ok(Resumed {

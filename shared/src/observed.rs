@@ -9,7 +9,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 tokio::task_local! {
-    static CURRENT: RefCell<Record>;
+    static CURRENT: RefCell<Observed>;
 }
 
 /// What a measurement is given in, by CloudWatch's words.
@@ -31,7 +31,7 @@ pub(crate) struct Measurement {
 
 /// What is known of a request beside its answer.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct Observed {
     /// The session it is about.
     pub(crate) session_id: Option<Uuid>,
     /// How often the database was sent something and answered, or should have.
@@ -44,7 +44,7 @@ pub(crate) struct Record {
     pub(crate) measurements: Vec<Measurement>,
 }
 
-impl Record {
+impl Observed {
     /// Takes over what happened to the database before the request.
     pub(crate) fn absorb(&mut self, earlier: &Self) {
         self.round_trips += earlier.round_trips;
@@ -85,7 +85,7 @@ pub(crate) fn repeat() {
 }
 
 /// Does `work`, and gives what it told.
-pub(crate) async fn of<T>(work: impl Future<Output = T>) -> (T, Record) {
+pub(crate) async fn of<T>(work: impl Future<Output = T>) -> (T, Observed) {
     let told = async {
         let outcome = work.await;
         (outcome, CURRENT.with(RefCell::take))
@@ -93,6 +93,6 @@ pub(crate) async fn of<T>(work: impl Future<Output = T>) -> (T, Record) {
     CURRENT.scope(RefCell::default(), told).await
 }
 
-fn tell(what: impl FnOnce(&mut Record)) {
+fn tell(what: impl FnOnce(&mut Observed)) {
     let _ = CURRENT.try_with(|record| what(&mut record.borrow_mut()));
 }

@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
-/// The JSON object of a request body. Fields nobody asks for are ignored; `null` counts as left out.
+/// The JSON object of a request body. JsonBody nobody asks for are ignored; `null` counts as left out.
 #[derive(Debug)]
-pub struct Fields {
+pub struct JsonBody {
     members: Map<String, Value>,
     /// The names that are given more than once.
     repeated: BTreeSet<String>,
 }
 
-impl Fields {
+impl JsonBody {
     /// Parses a body.
     ///
     /// # Errors
@@ -128,19 +128,19 @@ impl Fields {
     }
 }
 
-impl<'de> Deserialize<'de> for Fields {
+impl<'de> Deserialize<'de> for JsonBody {
     /// As serde's own maps do it, but for names that come again: those are kept in mind.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
 
         impl<'de> Visitor<'de> for Members {
-            type Value = Fields;
+            type Value = JsonBody;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonBody, A::Error> {
                 let (mut members, mut repeated) = (Map::new(), BTreeSet::new());
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     if members.contains_key(&name) {
@@ -148,7 +148,7 @@ impl<'de> Deserialize<'de> for Fields {
                     }
                     members.insert(name, value);
                 }
-                Ok(Fields { members, repeated })
+                Ok(JsonBody { members, repeated })
             }
         }
 
@@ -238,8 +238,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn fields(value: &Value) -> Fields {
-        Fields::parse(value.to_string().as_bytes()).unwrap()
+    fn fields(value: &Value) -> JsonBody {
+        JsonBody::parse(value.to_string().as_bytes()).unwrap()
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
             (b"{\"query\": 1e999}", "a number out of range"),
         ];
         for (body, reason) in cases {
-            let problem = Fields::parse(body).unwrap_err();
+            let problem = JsonBody::parse(body).unwrap_err();
             assert_eq!(problem.code(), "invalid_json", "{reason}");
             assert!(!problem.to_string().contains("secret"), "{reason}");
         }

@@ -10,11 +10,11 @@ use lambda_http::http::{Method, Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
 
-use crate::monitor::{Monitor, Outcome};
+use crate::http::reporter::{Outcome, Reporter};
+use crate::http::request::{Request, request_id};
+use crate::http::route::Route;
+use crate::observed;
 use crate::problem::Problem;
-use crate::record;
-use crate::request::{Request, request_id};
-use crate::route::Route;
 
 /// The header every answer carries; its value is in the log, too.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -68,44 +68,44 @@ impl Reply {
     }
 }
 
-/// Answers a request to `endpoint`; whatever happens, there is an answer, and `monitor` writes a line.
+/// Answers a request to `endpoint`; whatever happens, there is an answer, and `reporter` writes a line.
 pub async fn respond<E: Endpoint>(
     endpoint: &E,
-    monitor: &Monitor,
+    reporter: &Reporter,
     request: lambda_http::Request,
 ) -> http::Response<Body> {
     let request_id = request_id(&request);
     let method = request.method().clone();
     let handled = handle(endpoint, request);
-    report::<E>(monitor, &method, &request_id, handled).await
+    report::<E>(reporter, &method, &request_id, handled).await
 }
 
 /// Answers what came for an endpoint and could not be read as a request.
 pub async fn refuse<E: Endpoint>(
     problem: Problem,
-    monitor: &Monitor,
+    reporter: &Reporter,
     request_id: &str,
 ) -> http::Response<Body> {
     let unread = async { Err(problem) };
-    report::<E>(monitor, &Method::default(), request_id, unread).await
+    report::<E>(reporter, &Method::default(), request_id, unread).await
 }
 
 async fn report<E: Endpoint>(
-    monitor: &Monitor,
+    reporter: &Reporter,
     method: &Method,
     request_id: &str,
     handled: impl Future<Output = Result<Reply, Problem>>,
 ) -> http::Response<Body> {
     let started = Instant::now();
-    let (result, record) = record::of(handled).await;
-    monitor.report(Outcome {
+    let (result, observed) = observed::of(handled).await;
+    reporter.report(Outcome {
         function: E::NAME,
-        route: &E::ROUTE,
+        route: E::ROUTE.path,
         method,
         request_id,
         duration: started.elapsed(),
         problem: result.as_ref().err(),
-        record,
+        observed,
     });
     match result {
         Ok(reply) => success(reply, request_id),

@@ -3,24 +3,22 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Context, RequestExt};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::caller::{Caller, Owner};
-use crate::fields::{Fields, parse_id};
+use crate::caller::{Caller, REQUEST_LIMIT, time_until};
+use crate::http::body::{JsonBody, parse_id};
+use crate::http::identity;
+use crate::http::route::Route;
 use crate::ids::new_id;
 use crate::problem::Problem;
-use crate::route::Route;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
-
-/// How long a request may take where no Lambda deadline says so. API Gateway gives up after 30 s.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(29);
 
 /// How long a request may take, put into its extensions by a server that is not Lambda.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +46,7 @@ impl Request {
     pub fn read(route: &Route, request: lambda_http::Request) -> Result<Self, Problem> {
         let path_parameters = route.matches(request.method(), request.uri().path())?;
         let caller = Caller {
-            owner: Owner::of(&request)?,
+            owner: identity::owner(&request)?,
             deadline: deadline(&request),
         };
         let query = request.uri().query().unwrap_or_default();
@@ -163,7 +161,7 @@ impl Request {
     /// # Errors
     /// [`Problem::InvalidRequest`].
     pub fn refuse_in_body(&self, name: &'static str) -> Result<(), Problem> {
-        let fields = Fields::parse(&self.body);
+        let fields = JsonBody::parse(&self.body);
         if fields.is_ok_and(|fields| fields.contains(name)) {
             return Err(Problem::InvalidRequest(format!(
                 "`{name}` belongs into the query string, not into the body"
@@ -176,14 +174,14 @@ impl Request {
     ///
     /// # Errors
     /// [`Problem::UnsupportedMediaType`], [`Problem::InvalidJson`].
-    pub fn fields(&self) -> Result<Fields, Problem> {
+    pub fn fields(&self) -> Result<JsonBody, Problem> {
         if let Some(content_type) = &self.content_type {
             let media_type = content_type.split(';').next().unwrap_or_default().trim();
             if !media_type.eq_ignore_ascii_case("application/json") {
                 return Err(Problem::UnsupportedMediaType);
             }
         }
-        Fields::parse(&self.body)
+        JsonBody::parse(&self.body)
     }
 }
 
@@ -219,13 +217,4 @@ fn deadline(request: &lambda_http::Request) -> Instant {
         .get::<RequestLimit>()
         .map(|RequestLimit(limit)| *limit);
     Instant::now() + lambda.or(local).unwrap_or(REQUEST_LIMIT)
-}
-
-/// The time until a deadline of Lambda's, given in milliseconds since 1970. `None` where that has
-/// passed, as with the deadlines of cargo-lambda, which are no points in time.
-#[must_use]
-pub fn time_until(deadline_ms: u64) -> Option<Duration> {
-    (UNIX_EPOCH + Duration::from_millis(deadline_ms))
-        .duration_since(SystemTime::now())
-        .ok()
 }

@@ -11,10 +11,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::query;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError};
 use crate::problem::Problem;
-
 use crate::time::Timestamp;
 
 /// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 180 bytes at least.
@@ -147,20 +147,20 @@ pub async fn history(
     } else {
         &HISTORY_ASCENDING
     };
-    let rows = database
-        .query(
-            caller.deadline,
-            statement,
-            &[
-                (&session_id, Type::UUID),
-                (&caller.owner_key(), Type::TEXT),
-                (&after, Type::INT8),
-                (&before, Type::INT8),
-                (&limit, Type::INT8),
-                (&MAX_MEASURED_BYTES, Type::INT8),
-            ],
-        )
-        .await?;
+    let rows = query(
+        database,
+        caller,
+        statement,
+        &[
+            (&session_id, Type::UUID),
+            (&caller.owner_key(), Type::TEXT),
+            (&after, Type::INT8),
+            (&before, Type::INT8),
+            (&limit, Type::INT8),
+            (&MAX_MEASURED_BYTES, Type::INT8),
+        ],
+    )
+    .await?;
 
     let first = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: i64 = first

@@ -10,10 +10,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::causes::with_causes;
 use crate::database::Database;
-use crate::endpoint::{Endpoint, Reply};
+use crate::http::endpoint::{Endpoint, Reply};
+use crate::http::request::Request;
+use crate::http::route::Route;
 use crate::problem::Problem;
-use crate::request::Request;
-use crate::route::Route;
 
 /// After how long building is tried again. What failed may pass: a secret that could not be fetched, or
 /// one that was written only now.

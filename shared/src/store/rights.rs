@@ -1,12 +1,10 @@
 //! The rights that the functions need, and which of them the database user lacks.
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::Parameter;
-use super::connection::Connection;
-use super::error::DatabaseError;
-use crate::record;
+use crate::database::{Connection, Database, DatabaseError, Parameter};
 
 /// The tables and the rights on them that the functions use, and no others.
 const REQUIRED: &[(&str, &str)] = &[
@@ -48,33 +46,45 @@ pub fn grants(role: &str) -> String {
 /// # Errors
 /// [`DatabaseError`].
 pub async fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseError> {
-    let (objects, privileges): (Vec<&str>, Vec<&str>) = REQUIRED.iter().copied().unzip();
-    let parameters: [Parameter<'_>; 2] = [
-        (&objects, Type::TEXT_ARRAY),
-        (&privileges, Type::TEXT_ARRAY),
-    ];
+    let (objects, privileges) = required();
     let rows = connection
         .client()
-        .query_typed(MISSING, &parameters)
+        .query_typed(MISSING, &parameters(&objects, &privileges))
         .await?;
-    rows.iter().map(|row| Ok(row.try_get("missing")?)).collect()
+    read(&rows)
 }
 
-/// Finds out which rights are behind a failure that looks like a lack of them; gives any other
-/// failure back as it is.
+/// Finds out which rights are behind a failure that looks like a lack of them; returns any other failure
+/// unchanged.
 pub(super) async fn explain(
-    connection: &Connection,
-    limit: Instant,
+    database: &Database,
+    deadline: Instant,
     error: DatabaseError,
 ) -> DatabaseError {
     if !error.may_lack_rights() {
         return error;
     }
-    record::round_trip();
-    match timeout_at(limit, missing(connection)).await {
-        Ok(Ok(missing)) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
-        Ok(_) => error,
-        // The question is still under way, and the next statement would wait behind it.
-        Err(_) => error.with_lost_connection(),
+    let (objects, privileges) = required();
+    let rows = database
+        .query(deadline, MISSING, &parameters(&objects, &privileges))
+        .await;
+    match rows.and_then(|rows| read(&rows)) {
+        Ok(missing) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
+        _ => error,
     }
+}
+
+fn required() -> (Vec<&'static str>, Vec<&'static str>) {
+    REQUIRED.iter().copied().unzip()
+}
+
+fn parameters<'a>(
+    objects: &'a Vec<&'static str>,
+    privileges: &'a Vec<&'static str>,
+) -> [Parameter<'a>; 2] {
+    [(objects, Type::TEXT_ARRAY), (privileges, Type::TEXT_ARRAY)]
+}
+
+fn read(rows: &[Row]) -> Result<Vec<String>, DatabaseError> {
+    rows.iter().map(|row| Ok(row.try_get("missing")?)).collect()
 }

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::query;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 use crate::problem::Problem;
@@ -92,11 +93,11 @@ pub struct Answer {
 
 /// How a turn begins.
 #[derive(Debug)]
-pub enum Begun {
+pub enum TurnStart {
     /// The model is to be asked.
     Started(Turn),
     /// The question was answered before.
-    Answered {
+    Replayed {
         /// What was answered.
         answer: Answer,
         /// The place of the answer.
@@ -115,13 +116,13 @@ pub async fn begin(
     question: &Question,
     lease: Lease,
     context: ContextLimits,
-) -> Result<Begun, Problem> {
+) -> Result<TurnStart, Problem> {
     for _ in 0..MAX_DECISIONS {
         let row = decide(database, caller, question, lease, context).await?;
         let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
         return match outcome.as_str() {
-            "started" => Ok(Begun::Started(read_turn(&row)?)),
-            "answered" => Ok(Begun::Answered {
+            "started" => Ok(TurnStart::Started(read_turn(&row)?)),
+            "answered" => Ok(TurnStart::Replayed {
                 answer: read_answer(&row)?,
                 seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
             }),
@@ -155,26 +156,26 @@ pub async fn finish(
     // The second time it sees an answer that was stored by a statement whose own answer was lost
     // and that was still under way when it was repeated.
     for _ in 0..2 {
-        let rows = database
-            .query(
-                caller.deadline,
-                include_str!("sql/finish_turn.sql"),
-                &[
-                    (&session_id, Type::UUID),
-                    (&caller.owner_key(), Type::TEXT),
-                    (&lease.lease_id, Type::UUID),
-                    (&turn.question_seq, Type::INT8),
-                    (&answer.response_id, Type::UUID),
-                    (&answer.content, Type::TEXT),
-                    (&audio_files, Type::JSONB),
-                    (&audio_file_count, Type::INT8),
-                    (&function_calls, Type::JSONB),
-                    (&answer.model, Type::TEXT),
-                    (&answer.input_tokens, Type::INT8),
-                    (&answer.output_tokens, Type::INT8),
-                ],
-            )
-            .await?;
+        let rows = query(
+            database,
+            caller,
+            include_str!("sql/finish_turn.sql"),
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&lease.lease_id, Type::UUID),
+                (&turn.question_seq, Type::INT8),
+                (&answer.response_id, Type::UUID),
+                (&answer.content, Type::TEXT),
+                (&audio_files, Type::JSONB),
+                (&audio_file_count, Type::INT8),
+                (&function_calls, Type::JSONB),
+                (&answer.model, Type::TEXT),
+                (&answer.input_tokens, Type::INT8),
+                (&answer.output_tokens, Type::INT8),
+            ],
+        )
+        .await?;
         if let Some(row) = rows.first() {
             return Ok(row.try_get("seq").map_err(DatabaseError::from)?);
         }
@@ -198,13 +199,13 @@ pub async fn abandon(
         (&caller.owner_key(), Type::TEXT),
         (&lease.lease_id, Type::UUID),
     ];
-    database
-        .query(
-            caller.deadline,
-            include_str!("sql/abandon_turn.sql"),
-            &parameters,
-        )
-        .await?;
+    query(
+        database,
+        caller,
+        include_str!("sql/abandon_turn.sql"),
+        &parameters,
+    )
+    .await?;
     Ok(())
 }
 
@@ -215,24 +216,24 @@ async fn decide(
     lease: Lease,
     context: ContextLimits,
 ) -> Result<Row, DatabaseError> {
-    let rows = database
-        .query(
-            caller.deadline,
-            include_str!("sql/begin_turn.sql"),
-            &[
-                (&question.session_id, Type::UUID),
-                (&caller.owner_key(), Type::TEXT),
-                (&question.message_id, Type::UUID),
-                (&question.content, Type::TEXT),
-                (&question.audio_files, Type::JSONB),
-                (&question.metadata, Type::JSONB),
-                (&lease.lease_id, Type::UUID),
-                (&lease.duration.as_secs_f64(), Type::FLOAT8),
-                (&context.messages, Type::INT8),
-                (&context.characters, Type::INT8),
-            ],
-        )
-        .await?;
+    let rows = query(
+        database,
+        caller,
+        include_str!("sql/begin_turn.sql"),
+        &[
+            (&question.session_id, Type::UUID),
+            (&caller.owner_key(), Type::TEXT),
+            (&question.message_id, Type::UUID),
+            (&question.content, Type::TEXT),
+            (&question.audio_files, Type::JSONB),
+            (&question.metadata, Type::JSONB),
+            (&lease.lease_id, Type::UUID),
+            (&lease.duration.as_secs_f64(), Type::FLOAT8),
+            (&context.messages, Type::INT8),
+            (&context.characters, Type::INT8),
+        ],
+    )
+    .await?;
     rows.into_iter()
         .next()
         .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))

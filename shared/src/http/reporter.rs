@@ -9,14 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lambda_http::http::Method;
-use serde::Serialize;
-use uuid::Uuid;
 
+use super::emf;
+use super::line::Line;
 use crate::causes::causes;
-use crate::metrics;
+use crate::observed::{self, Observed};
 use crate::problem::Problem;
-use crate::record::{self, Record};
-use crate::route::Route;
 use crate::settings;
 
 /// The variable with the name that tells two installations in one account apart.
@@ -29,12 +27,12 @@ const NO_STACK: &str = "none";
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 /// Watches the requests of a process and writes their lines.
-pub struct Monitor {
+pub struct Reporter {
     output: Output,
     /// Whether a request was seen.
-    is_warm: AtomicBool,
+    has_served: AtomicBool,
     /// What happened before a request, until the next takes it over.
-    earlier: Mutex<Record>,
+    earlier: Mutex<Observed>,
 }
 
 /// Writes a line, which has its line feed.
@@ -48,33 +46,15 @@ enum Output {
 /// A request that was answered.
 pub(crate) struct Outcome<'a> {
     pub(crate) function: &'static str,
-    pub(crate) route: &'a Route,
+    pub(crate) route: &'static str,
     pub(crate) method: &'a Method,
     pub(crate) request_id: &'a str,
     pub(crate) duration: Duration,
     pub(crate) problem: Option<&'a Problem>,
-    pub(crate) record: Record,
+    pub(crate) observed: Observed,
 }
 
-/// The fields of a line.
-#[derive(Debug, Serialize)]
-pub(crate) struct Line<'a> {
-    request_id: &'a str,
-    route: &'static str,
-    method: &'static str,
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
-    duration_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<Uuid>,
-    round_trips: u64,
-    cold_start: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    causes: Option<String>,
-}
-
-impl Monitor {
+impl Reporter {
     /// Writes lines to the log, for a person.
     #[must_use]
     pub fn to_log() -> Self {
@@ -108,15 +88,15 @@ impl Monitor {
     fn new(output: Output) -> Self {
         Self {
             output,
-            is_warm: AtomicBool::new(false),
+            has_served: AtomicBool::new(false),
             earlier: Mutex::default(),
         }
     }
 
     /// Does what has to be done before a request can come; what it costs is counted with the next one.
-    pub async fn ahead<T>(&self, work: impl Future<Output = T>) -> T {
-        let (outcome, record) = record::of(work).await;
-        self.earlier().absorb(&record);
+    pub async fn before_requests<T>(&self, work: impl Future<Output = T>) -> T {
+        let (outcome, observed) = observed::of(work).await;
+        self.earlier().absorb(&observed);
         outcome
     }
 
@@ -124,20 +104,22 @@ impl Monitor {
     pub(crate) fn report(&self, outcome: Outcome<'_>) {
         let Outcome {
             problem,
-            mut record,
+            mut observed,
             ..
         } = outcome;
-        record.absorb(&std::mem::take(&mut self.earlier()));
+        observed.absorb(&std::mem::take(&mut self.earlier()));
         let line = Line {
             request_id: outcome.request_id,
-            route: outcome.route.path,
+            route: outcome.route,
             method: name_of(outcome.method),
             status: problem.map_or(200, |problem| problem.status().as_u16()),
             code: problem.map(Problem::code),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
-            session_id: problem.and_then(Problem::session_id).or(record.session_id),
-            round_trips: record.round_trips,
-            cold_start: !self.is_warm.swap(true, Ordering::Relaxed),
+            session_id: problem
+                .and_then(Problem::session_id)
+                .or(observed.session_id),
+            round_trips: observed.round_trips,
+            cold_start: !self.has_served.swap(true, Ordering::Relaxed),
             causes: problem
                 .filter(|problem| problem.status().is_server_error())
                 .map(|problem| causes(problem.root())),
@@ -145,7 +127,7 @@ impl Monitor {
         match &self.output {
             Output::Log => line.log(),
             Output::Documents { stack, write } => {
-                match metrics::document(stack, outcome.function, &line, &record) {
+                match emf::document(stack, outcome.function, &line, &observed) {
                     Ok(document) => write(&document),
                     Err(_) => line.log(),
                 }
@@ -153,62 +135,8 @@ impl Monitor {
         }
     }
 
-    fn earlier(&self) -> std::sync::MutexGuard<'_, Record> {
+    fn earlier(&self) -> std::sync::MutexGuard<'_, Observed> {
         self.earlier.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Line<'_> {
-    /// Whether the fault is ours or of what we depend on.
-    pub(crate) fn is_failure(&self) -> bool {
-        self.status >= 500
-    }
-
-    /// How long the request took.
-    pub(crate) fn duration_ms(&self) -> u64 {
-        self.duration_ms
-    }
-
-    /// Whether no request came before.
-    pub(crate) fn is_cold_start(&self) -> bool {
-        self.cold_start
-    }
-
-    /// What happened, in a word.
-    pub(crate) fn message(&self) -> &'static str {
-        match self.code {
-            None => "answered",
-            Some(_) if self.is_failure() => "failed",
-            Some(_) => "refused",
-        }
-    }
-
-    fn log(&self) {
-        let session_id = self.session_id.map(|id| id.to_string());
-        // The level is a part of what is known of an event before it happens, so there are two.
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    request_id = self.request_id,
-                    route = self.route,
-                    method = self.method,
-                    status = self.status,
-                    code = self.code,
-                    duration_ms = self.duration_ms,
-                    session_id,
-                    round_trips = self.round_trips,
-                    cold_start = self.cold_start,
-                    causes = self.causes,
-                    "{}",
-                    self.message()
-                )
-            };
-        }
-        if self.is_failure() {
-            log!(error);
-        } else {
-            log!(info);
-        }
     }
 }
 
@@ -217,8 +145,8 @@ fn name_of(method: &Method) -> &'static str {
     known.unwrap_or("other")
 }
 
-impl std::fmt::Debug for Monitor {
+impl std::fmt::Debug for Reporter {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Monitor").finish_non_exhaustive()
+        formatter.debug_struct("Reporter").finish_non_exhaustive()
     }
 }

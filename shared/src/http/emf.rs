@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use time::OffsetDateTime;
 
-use crate::monitor::Line;
-use crate::record::{Measurement, Record, Unit};
+use super::line::Line;
+use crate::observed::{Measurement, Observed, Unit};
 use crate::time::Timestamp;
 
 /// The namespace of all metrics.
@@ -44,12 +44,12 @@ pub(crate) fn document(
     stack: &str,
     function: &'static str,
     line: &Line<'_>,
-    record: &Record,
+    observed: &Observed,
 ) -> Result<String, serde_json::Error> {
     let now = SystemTime::now();
     let since_1970 = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let measurements = of_every_request(line, record);
-    let measurements = measurements.iter().chain(&record.measurements);
+    let measurements = of_every_request(line, observed);
+    let measurements = measurements.iter().chain(&observed.measurements);
     let defined: Vec<Value> = measurements
         .clone()
         .map(|measurement| json!({ "Name": measurement.name, "Unit": measurement.unit }))
@@ -78,7 +78,7 @@ pub(crate) fn document(
 }
 
 /// What is measured of every request, also where it is nothing: the mean of a count is its rate.
-fn of_every_request(line: &Line<'_>, record: &Record) -> [Measurement; 6] {
+fn of_every_request(line: &Line<'_>, observed: &Observed) -> [Measurement; 6] {
     let count = |name, value| Measurement {
         name,
         unit: Unit::Count,
@@ -93,7 +93,7 @@ fn of_every_request(line: &Line<'_>, record: &Record) -> [Measurement; 6] {
             value: line.duration_ms(),
         },
         count("ColdStarts", line.is_cold_start().into()),
-        count("DatabaseConnects", record.connects),
-        count("DatabaseRepeats", record.repeats),
+        count("DatabaseConnects", observed.connects),
+        count("DatabaseRepeats", observed.repeats),
     ]
 }

@@ -1,0 +1,105 @@
+//! Whom the authorizer of an event vouches for.
+
+use serde_json::Value;
+
+use crate::caller::{Kind, Owner};
+use crate::http::event::RequestContext;
+use crate::problem::Problem;
+
+/// The session name that every user of a Cognito identity pool has in an ARN.
+const COGNITO_SESSION_NAME: &str = "CognitoIdentityCredentials";
+
+/// The members by which a REST API names a user of a Cognito identity pool.
+const COGNITO_POOL: &str = "cognitoIdentityPoolId";
+const COGNITO_ID: &str = "cognitoIdentityId";
+
+/// Reads whom the authorizer of an event vouches for; `None` where no authorizer is configured.
+///
+/// # Errors
+/// [`Problem::Unauthorized`] when an authorizer is configured and names nobody.
+pub fn owner(request: &lambda_http::Request) -> Result<Option<Owner>, Problem> {
+    let owner = match request.extensions().get() {
+        Some(RequestContext::HttpApi(context)) if is_there(&context["authorizer"]) => {
+            of_http_api(&context["authorizer"])
+        }
+        Some(RequestContext::RestApi(context)) if is_there(&context["authorizer"]) => {
+            of_rest_api(&context["authorizer"])
+        }
+        // A REST API says elsewhere who signed a request by IAM.
+        Some(RequestContext::RestApi(context)) if is_signed(&context["identity"]) => {
+            of_identity(&context["identity"])
+        }
+        _ => return Ok(None),
+    };
+    owner.map(Some).ok_or(Problem::Unauthorized)
+}
+
+/// Whether a member says anything. A REST API's event has an empty one where there is no authorizer.
+fn is_there(member: &Value) -> bool {
+    !member.is_null() && member.as_object().is_none_or(|members| !members.is_empty())
+}
+
+/// The authorizer's member in an event of an HTTP API or a function URL.
+fn of_http_api(authorizer: &Value) -> Option<Owner> {
+    if is_there(&authorizer["jwt"]) {
+        return Owner::new(Kind::Jwt, authorizer["jwt"]["claims"]["sub"].as_str()?);
+    }
+    if is_there(&authorizer["iam"]) {
+        return of_iam(&authorizer["iam"]);
+    }
+    of_lambda(&authorizer["lambda"])
+}
+
+/// The authorizer's member in an event of a REST API: a Cognito user pool puts claims there, a Lambda
+/// authorizer texts and numbers.
+fn of_rest_api(authorizer: &Value) -> Option<Owner> {
+    if authorizer["claims"].is_object() {
+        return Owner::new(Kind::Jwt, authorizer["claims"]["sub"].as_str()?);
+    }
+    of_lambda(authorizer)
+}
+
+fn of_lambda(context: &Value) -> Option<Owner> {
+    let subject = context.get("sub").or_else(|| context.get("principalId"));
+    Owner::new(Kind::Lambda, subject?.as_str()?)
+}
+
+fn of_iam(iam: &Value) -> Option<Owner> {
+    if !iam["cognitoIdentity"].is_null() {
+        return of_identity_pool(&iam["cognitoIdentity"]["identityId"]);
+    }
+    of_principal(first_of(iam, ["userId", "callerId"])?)
+}
+
+/// Whether a REST API's caller has signed the request.
+fn is_signed(identity: &Value) -> bool {
+    let says = ["userArn", "user", "caller", COGNITO_POOL, COGNITO_ID];
+    says.iter().any(|name| !identity[*name].is_null())
+}
+
+fn of_identity(identity: &Value) -> Option<Owner> {
+    if !identity[COGNITO_POOL].is_null() || !identity[COGNITO_ID].is_null() {
+        return of_identity_pool(&identity[COGNITO_ID]);
+    }
+    of_principal(first_of(identity, ["user", "caller"])?)
+}
+
+fn of_identity_pool(id: &Value) -> Option<Owner> {
+    Owner::new(Kind::CognitoIdentity, id.as_str()?)
+}
+
+/// The first of two members that is not null.
+fn first_of<'a>(members: &'a Value, names: [&str; 2]) -> Option<&'a str> {
+    let mut members = names.iter().map(|name| &members[*name]);
+    members.find(|member| !member.is_null())?.as_str()
+}
+
+/// An IAM principal by its unique id, `AIDA…` or `AROA…:session-name`. Never by its ARN: that names a
+/// user who was deleted and made again, and all users of an identity pool have the same one.
+fn of_principal(id: &str) -> Option<Owner> {
+    let session_name = id.rsplit_once(':').map(|(_, name)| name);
+    if session_name == Some(COGNITO_SESSION_NAME) {
+        return None;
+    }
+    Owner::new(Kind::Iam, id)
+}

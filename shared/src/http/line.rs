@@ -1,0 +1,77 @@
+//! The line of a request: what was asked, what came of it and what it cost; never what was said.
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// The fields of a line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) route: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    pub(crate) duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session_id: Option<Uuid>,
+    pub(crate) round_trips: u64,
+    pub(crate) cold_start: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) causes: Option<String>,
+}
+
+impl Line<'_> {
+    /// Whether the fault is ours or of what we depend on.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.status >= 500
+    }
+
+    /// How long the request took.
+    pub(crate) fn duration_ms(&self) -> u64 {
+        self.duration_ms
+    }
+
+    /// Whether no request came before.
+    pub(crate) fn is_cold_start(&self) -> bool {
+        self.cold_start
+    }
+
+    /// What happened, in a word.
+    pub(crate) fn message(&self) -> &'static str {
+        match self.code {
+            None => "answered",
+            Some(_) if self.is_failure() => "failed",
+            Some(_) => "refused",
+        }
+    }
+
+    /// Writes it to the log, for a person.
+    pub(crate) fn log(&self) {
+        let session_id = self.session_id.map(|id| id.to_string());
+        // The level is a part of what is known of an event before it happens, so there are two.
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request_id = self.request_id,
+                    route = self.route,
+                    method = self.method,
+                    status = self.status,
+                    code = self.code,
+                    duration_ms = self.duration_ms,
+                    session_id,
+                    round_trips = self.round_trips,
+                    cold_start = self.cold_start,
+                    causes = self.causes,
+                    "{}",
+                    self.message()
+                )
+            };
+        }
+        if self.is_failure() {
+            log!(error);
+        } else {
+            log!(info);
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The HTTP boundary: events and requests in, answers and log lines out.
+
+pub mod body;
+pub(crate) mod configured;
+pub mod cursor;
+mod emf;
+pub mod endpoint;
+pub mod event;
+mod identity;
+mod line;
+pub mod reporter;
+pub mod request;
+pub mod route;

@@ -1,0 +1,28 @@
+//! Every statement of a request, a module for each table. A statement carries the caller's owner, so that
+//! a foreign session does not exist for it.
+
+pub mod messages;
+pub mod rights;
+pub mod sessions;
+pub mod turns;
+
+use tokio_postgres::Row;
+
+use crate::caller::Caller;
+use crate::database::{Database, DatabaseError, Parameter};
+
+/// Runs one statement in one round trip; a failure that looks like a lack of rights names them.
+///
+/// # Errors
+/// [`DatabaseError`].
+async fn query(
+    database: &Database,
+    caller: &Caller,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+) -> Result<Vec<Row>, DatabaseError> {
+    match database.query(caller.deadline, statement, parameters).await {
+        Err(error) => Err(rights::explain(database, caller.deadline, error).await),
+        answered => answered,
+    }
+}
