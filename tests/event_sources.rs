@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use ::chat::{Chat, ChatConfig};
+use ::chat::Chat;
 use ::history::History;
 use ::load_session::LoadSession;
 use ::reset::Reset;
 use ::status::Status;
+use assistant::AssistantConfig;
 use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -35,7 +36,7 @@ impl Functions {
         let name = postgres::migrated_database().await;
         let url = postgres::app_url(&name);
         let database = Arc::new(Database::new(DatabaseConfig::parse(&url).unwrap()));
-        let config = ChatConfig::read(|_| None).await.unwrap();
+        let config = AssistantConfig::read(|_| None).await.unwrap();
         Self {
             chat: Chat::new(Arc::clone(&database), config),
             history: History::new(Arc::clone(&database)),

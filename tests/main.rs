@@ -6,6 +6,7 @@
 // A helper that cannot go on fails its test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod arrows;
 mod chat;
 mod concurrency;
 mod cors_and_routes;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use ::chat::ChatConfig;
+use assistant::AssistantConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -482,7 +482,8 @@ async fn settings_that_cannot_be_used_are_named_and_nothing_takes_their_place() 
     ];
     for (settings, expected) in cases {
         let settings: HashMap<_, _> = settings.iter().copied().collect();
-        let read = ChatConfig::read(|name| settings.get(name).map(|value| value.to_string())).await;
+        let read =
+            AssistantConfig::read(|name| settings.get(name).map(|value| value.to_string())).await;
         let error = read.expect_err(expected).to_string();
         assert!(error.contains(expected), "{error}");
     }
@@ -512,9 +513,10 @@ async fn the_provider_follows_from_the_name_of_the_model() {
     ];
     for (settings, expected) in cases {
         let settings: HashMap<_, _> = settings.iter().copied().collect();
-        let config = ChatConfig::read(|name| settings.get(name).map(|value| value.to_string()))
-            .await
-            .unwrap();
+        let config =
+            AssistantConfig::read(|name| settings.get(name).map(|value| value.to_string()))
+                .await
+                .unwrap();
         let description = config.model.description();
         assert!(description.contains(expected), "{description}");
     }

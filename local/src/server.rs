@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use assistant::AssistantConfig;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -12,7 +13,7 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::any;
 use axum_server::Handle;
-use chat::{Chat, ChatConfig};
+use chat::Chat;
 use history::History;
 use http_body_util::LengthLimitError;
 use lambda_http::http::header::HeaderValue;
@@ -56,7 +57,7 @@ const CLOSING_TIME: Duration = Duration::from_millis(100);
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve() -> Result<(), LocalError> {
     let stop = StopSignals::catch()?;
-    let chat_config = ChatConfig::from_env()
+    let chat_config = AssistantConfig::from_env()
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
     let access = Access::read(|name| env::var(name).ok())?;
@@ -125,7 +126,7 @@ async fn answer_until(
 }
 
 async fn start(
-    chat_config: ChatConfig,
+    chat_config: AssistantConfig,
     access: Access,
 ) -> Result<(LocalDatabase, Router), LocalError> {
     println!("Daissy {}", shared::VERSION);
@@ -152,7 +153,7 @@ async fn start(
 /// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
 pub fn router(
     database: Arc<Database>,
-    chat_config: ChatConfig,
+    chat_config: AssistantConfig,
     reporter: Reporter,
     access: Access,
 ) -> Router {

@@ -13,6 +13,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// and the Lambda runtime whole events.
 const OURS: &[&str] = &[
     "shared",
+    "assistant",
     "chat",
     "history",
     "load_session",

@@ -136,6 +136,12 @@ impl Problem {
         self.kind().0
     }
 
+    /// Whether the fault is ours or of what we depend on, and not the caller's.
+    #[must_use]
+    pub fn is_failure(&self) -> bool {
+        self.status().is_server_error()
+    }
+
     /// The stable word a program tells the problem by.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -166,7 +172,7 @@ impl Problem {
     pub fn may_have_been_stored(&self) -> bool {
         match self.root() {
             Self::DatabaseUnavailable(error) => error.may_have_run(),
-            problem => problem.status().is_server_error(),
+            problem => problem.is_failure(),
         }
     }
 

@@ -6,10 +6,10 @@ use std::fmt::Display;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use assistant::AssistantConfig;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
-use chat::ChatConfig;
 use local::access::Access;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
@@ -414,8 +414,8 @@ impl Environment {
     }
 }
 
-async fn chat_config(settings: &[(&str, &str)]) -> ChatConfig {
-    ChatConfig::read(variable(settings)).await.unwrap()
+async fn chat_config(settings: &[(&str, &str)]) -> AssistantConfig {
+    AssistantConfig::read(variable(settings)).await.unwrap()
 }
 
 fn access(settings: &[(&str, &str)]) -> Access {

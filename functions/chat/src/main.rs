@@ -5,7 +5,7 @@ use shared::lambda::{SystemRoots, run};
 fn main() -> Result<(), lambda_http::Error> {
     run(SystemRoots::Needed, |database| {
         Box::pin(async {
-            let config = chat::ChatConfig::from_env().await?;
+            let config = assistant::AssistantConfig::from_env().await?;
             Ok(chat::Chat::new(database, config))
         })
     })

@@ -121,7 +121,7 @@ impl Reporter {
             round_trips: observed.round_trips,
             cold_start: !self.has_served.swap(true, Ordering::Relaxed),
             causes: problem
-                .filter(|problem| problem.status().is_server_error())
+                .filter(|problem| problem.is_failure())
                 .map(|problem| causes(problem.root())),
         };
         match &self.output {

@@ -1,115 +1,22 @@
-//! Who answers: the built-in model, or one that is asked over HTTP.
-
-mod built_in;
-mod remote;
+//! What a model says, made fit to be stored: no longer and no deeper than can be carried, and without the
+//! character that PostgreSQL does not take.
 
 use serde_json::Value;
-use shared::store::turns::{Answer, ContextMessage};
-
-use crate::audio::Catalogue;
-pub use remote::Remote;
 
 /// How deep what a model says may be nested. What is stored is read again as a part of something
 /// larger, and JSON of more than 128 levels is not read.
 const MAX_DEPTH: usize = 100;
-
-/// A model that answers a user's message.
-#[derive(Debug)]
-pub enum Model {
-    /// For trying the product out: no key, no network.
-    BuiltIn(Catalogue),
-    /// A language model of a provider.
-    Remote(Box<Remote>),
-}
 
 /// The longest answer that is stored, in bytes of UTF-8, and the longest list of its function calls or
 /// recordings, in bytes of JSON. However they are escaped, one answer then fits into one reply of
 /// Lambda's, which is 6 MB.
 const MAX_STORED_BYTES: usize = 256 * 1024;
 
-/// The longest name of a model that is stored, in characters. Providers may answer with any.
-const MAX_NAME_CHARACTERS: usize = 200;
-
 /// What stands at the end of a text that was cut off.
 const CUT_OFF: &str = "…";
 
-/// Why a model did not answer. Says nothing of what was said.
-#[derive(Debug, thiserror::Error)]
-#[error("{description}")]
-pub struct ModelFailure {
-    description: String,
-    is_context_exceeded: bool,
-}
-
-impl ModelFailure {
-    fn new(description: impl Into<String>) -> Self {
-        Self {
-            description: description.into(),
-            is_context_exceeded: false,
-        }
-    }
-
-    /// Whether the provider says that question and context are too long for the model. Asking again
-    /// does not help; asking with less does.
-    #[must_use]
-    pub fn is_context_exceeded(&self) -> bool {
-        self.is_context_exceeded
-    }
-}
-
-impl Model {
-    /// The name of the built-in model, as `MODEL` and answers have it.
-    pub const BUILT_IN: &'static str = "built-in";
-
-    /// The built-in model with the recordings it recommends.
-    #[must_use]
-    pub fn built_in(catalogue: Catalogue) -> Self {
-        Self::BuiltIn(catalogue)
-    }
-
-    /// Which model answers and where, for a person who starts the product.
-    #[must_use]
-    pub fn description(&self) -> String {
-        match self {
-            Self::BuiltIn(_) => {
-                format!(
-                    "{} (for trying out; set MODEL for a language model)",
-                    Self::BUILT_IN
-                )
-            }
-            Self::Remote(remote) => remote.description(),
-        }
-    }
-
-    /// Answers `question`, which follows `context`.
-    ///
-    /// # Errors
-    /// [`ModelFailure`].
-    pub async fn answer(
-        &self,
-        system_prompt: &str,
-        context: &[ContextMessage],
-        question: &str,
-    ) -> Result<Answer, ModelFailure> {
-        let answer = match self {
-            Self::BuiltIn(catalogue) => built_in::answer(catalogue, context, question),
-            Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
-        };
-        Ok(Answer {
-            content: cut_off(storable_text(&answer.content)),
-            function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
-            audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
-            model: storable_text(&answer.model)
-                .chars()
-                .take(MAX_NAME_CHARACTERS)
-                .collect(),
-            ..answer
-        })
-    }
-}
-
 /// A text of at most [`MAX_STORED_BYTES`].
-fn cut_off(mut text: String) -> String {
+pub fn cut_off(mut text: String) -> String {
     if text.len() > MAX_STORED_BYTES {
         text.truncate(text.floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len()));
         text.push_str(CUT_OFF);
@@ -119,7 +26,7 @@ fn cut_off(mut text: String) -> String {
 }
 
 /// The first of these values that have [`MAX_STORED_BYTES`] together.
-fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
+pub fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
     let mut bytes = 0;
     let mut all = values.peekable();
     let mut fitting = Vec::new();
@@ -136,11 +43,12 @@ fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
 }
 
 /// PostgreSQL cannot store U+0000, and a model's answer is not the caller's to mend.
-fn storable_text(text: &str) -> String {
+pub fn storable_text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-fn storable(value: Value) -> Value {
+/// The same value as PostgreSQL can store and everybody can read it again.
+pub fn storable(value: Value) -> Value {
     storable_at(value, 0)
 }
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 use shared::settings::{self, SettingsError};
 use shared::store::turns::ContextLimits;
 
-use crate::audio::Catalogue;
 use crate::model::{Model, Remote};
+use crate::recordings::Catalogue;
 
-const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that consults people and \
+const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that advises people and \
     recommends audio recordings. Answer in the language of the user, briefly and helpfully. When a \
     recording would help and a function to find one is offered, call it and recommend only what it \
     returned.";
@@ -25,9 +25,9 @@ const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
     characters: 48_000,
 };
 
-/// The settings of the function.
+/// The settings of the assistant.
 #[derive(Debug)]
-pub struct ChatConfig {
+pub struct AssistantConfig {
     /// The model that answers.
     pub model: Model,
     /// What the model is told before the conversation.
@@ -38,7 +38,7 @@ pub struct ChatConfig {
     pub context: ContextLimits,
 }
 
-impl ChatConfig {
+impl AssistantConfig {
     /// Reads the settings of the environment; see [`Self::read`].
     ///
     /// # Errors

@@ -1,10 +1,8 @@
-//! What may be said of a provider's failure.
+//! Why a model did not answer, and what may be said of it.
 
 use genai::{Error, webc};
 use serde_json::Value;
 use shared::causes::causes;
-
-use crate::model::ModelFailure;
 
 /// The statuses by which providers refuse what is too long.
 const TOO_LONG_STATUSES: [u16; 3] = [400, 413, 422];
@@ -28,6 +26,31 @@ const TOO_LONG_WORDS: [&str; 15] = [
     "exceeds max length",
     "max_new_tokens",
 ];
+
+/// Why a model did not answer. Says nothing of what was said.
+#[derive(Debug, thiserror::Error)]
+#[error("{description}")]
+pub struct ModelFailure {
+    description: String,
+    is_context_exceeded: bool,
+}
+
+impl ModelFailure {
+    /// A failure with a description that may be logged.
+    pub fn new(description: impl Into<String>) -> Self {
+        Self {
+            description: description.into(),
+            is_context_exceeded: false,
+        }
+    }
+
+    /// Whether the provider says that question and context are too long for the model. Asking again
+    /// does not help; asking with less does.
+    #[must_use]
+    pub fn is_context_exceeded(&self) -> bool {
+        self.is_context_exceeded
+    }
+}
 
 /// What a failure means to a turn.
 pub fn failure(error: &Error) -> ModelFailure {

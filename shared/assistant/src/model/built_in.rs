@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 use shared::ids::new_id;
 use shared::store::turns::{Answer, ContextMessage};
 
-use super::Model;
-use crate::audio::{Catalogue, FUNCTION_NAME};
+use crate::recordings::{Catalogue, FUNCTION_NAME};
+
+/// Its name, as `MODEL` takes it and answers tell it.
+pub const NAME: &str = "built-in";
 
 /// Words by which a user asks for something to listen to.
 const AUDIO_WORDS: &[&str] = &[
@@ -55,7 +57,7 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
         content,
         audio_files,
         function_calls,
-        model: Model::BUILT_IN.to_owned(),
+        model: NAME.to_owned(),
     }
 }
 

@@ -1,9 +1,6 @@
 //! A language model asked over HTTP, by way of genai: OpenAI and what speaks its protocol,
 //! Anthropic, Ollama, Bedrock and more.
 
-mod failure;
-mod provider;
-
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -17,10 +14,9 @@ use shared::store::turns::{Answer, ContextMessage};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use self::failure::{describe, failure};
-use self::provider::{identify, require_region, usable_key};
-use super::ModelFailure;
-use crate::audio::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
+use super::failure::{ModelFailure, describe, failure};
+use super::provider::{identify, require_region, usable_key};
+use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
 use shared::settings::SettingsError;
 
 /// How often the model may call functions before it has to answer.

@@ -1,0 +1,12 @@
+//! Who answers: a model, what it may call, and the turn in which it is asked. Functions that take turns
+//! share it; no other links a model's client.
+
+mod config;
+mod metrics;
+mod model;
+mod recordings;
+mod turn;
+
+pub use config::AssistantConfig;
+pub use model::{Model, ModelFailure};
+pub use turn::{Assistant, TurnEnd};

@@ -1,0 +1,77 @@
+//! Who answers: the built-in model, or one that is asked over HTTP.
+
+mod built_in;
+mod failure;
+mod provider;
+mod remote;
+mod storable;
+
+use shared::store::turns::{Answer, ContextMessage};
+
+pub use self::failure::ModelFailure;
+pub use self::remote::Remote;
+use self::storable::{cut_off, storable, storable_text, those_that_fit};
+use crate::recordings::Catalogue;
+
+/// The longest name of a model that is stored, in characters. Providers may answer with any.
+const MAX_NAME_CHARACTERS: usize = 200;
+
+/// A model that answers a user's message.
+#[derive(Debug)]
+pub enum Model {
+    /// For trying the product out: no key, no network.
+    BuiltIn(Catalogue),
+    /// A language model of a provider.
+    Remote(Box<Remote>),
+}
+
+impl Model {
+    /// The name of the built-in model, as `MODEL` and answers have it.
+    pub const BUILT_IN: &str = built_in::NAME;
+
+    /// The built-in model with the recordings it recommends.
+    #[must_use]
+    pub fn built_in(catalogue: Catalogue) -> Self {
+        Self::BuiltIn(catalogue)
+    }
+
+    /// Which model answers and where, for a person who starts the product.
+    #[must_use]
+    pub fn description(&self) -> String {
+        match self {
+            Self::BuiltIn(_) => {
+                format!(
+                    "{} (for trying out; set MODEL for a language model)",
+                    Self::BUILT_IN
+                )
+            }
+            Self::Remote(remote) => remote.description(),
+        }
+    }
+
+    /// Answers `question`, which follows `context`.
+    ///
+    /// # Errors
+    /// [`ModelFailure`].
+    pub async fn answer(
+        &self,
+        system_prompt: &str,
+        context: &[ContextMessage],
+        question: &str,
+    ) -> Result<Answer, ModelFailure> {
+        let answer = match self {
+            Self::BuiltIn(catalogue) => built_in::answer(catalogue, context, question),
+            Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
+        };
+        Ok(Answer {
+            content: cut_off(storable_text(&answer.content)),
+            function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
+            audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
+            model: storable_text(&answer.model)
+                .chars()
+                .take(MAX_NAME_CHARACTERS)
+                .collect(),
+            ..answer
+        })
+    }
+}

@@ -1,0 +1,177 @@
+//! A turn from its beginning to its end, whatever function it is for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::caller::Caller;
+use shared::database::Database;
+use shared::ids::new_id;
+use shared::problem::Problem;
+use shared::store::turns::{self, Answer, ContextMessage, Lease, Question, Turn, TurnStart};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use crate::config::AssistantConfig;
+use crate::metrics;
+use crate::model::ModelFailure;
+
+/// What is kept back of the caller's time to store the answer.
+const FINISH_RESERVE: Duration = Duration::from_secs(3);
+
+/// How long releasing the lease of a failed turn may take: its caller waits for the bad news.
+const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How much longer than the model's limit a lease lasts: the time to begin and to finish.
+const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// The assistant: a model, and the turns it takes.
+#[derive(Debug)]
+pub struct Assistant {
+    database: Arc<Database>,
+    config: AssistantConfig,
+}
+
+/// How a turn ended.
+#[derive(Debug)]
+pub struct TurnEnd {
+    /// What was answered.
+    pub answer: Answer,
+    /// The place of the answer, which is the length of the conversation that it ends.
+    pub seq: i64,
+    /// Whether it was answered by an earlier call.
+    pub is_replayed: bool,
+}
+
+impl Assistant {
+    /// An assistant with its conversations in a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>, config: AssistantConfig) -> Self {
+        Self { database, config }
+    }
+
+    /// Takes a turn: stores the question, asks the model, stores the answer. For a question that was
+    /// answered before it finds that answer.
+    ///
+    /// # Errors
+    /// Those of [`turns::begin`] and [`turns::finish`], and the model's. One that came after the question
+    /// may have been stored names the turn, so that the caller can repeat it.
+    pub async fn turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
+        let ended = self.take_turn(caller, question).await;
+        match &ended {
+            Ok(end) if end.is_replayed => metrics::replayed(),
+            Ok(_) => metrics::stored(),
+            Err(problem) => metrics::failed(problem),
+        }
+        ended
+    }
+
+    async fn take_turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
+        let (session_id, message_id) = (question.session_id, question.message_id);
+        let lease = Lease {
+            lease_id: new_id(),
+            duration: self.config.model_timeout + LEASE_MARGIN,
+        };
+        let context = self.config.context;
+        let begun = turns::begin(&self.database, caller, question, lease, context).await;
+        let turn = match begun {
+            Ok(TurnStart::Started(turn)) => turn,
+            Ok(TurnStart::Replayed { answer, seq }) => {
+                return Ok(TurnEnd {
+                    answer,
+                    seq,
+                    is_replayed: true,
+                });
+            }
+            // It may have been stored all the same: the ids make it safe to repeat, and without the
+            // lease that can be done immediately.
+            Err(problem) if problem.is_failure() => {
+                if problem.may_have_been_stored() {
+                    self.abandon(caller, session_id, lease).await;
+                }
+                return Err(problem.in_turn(session_id, message_id));
+            }
+            Err(problem) => return Err(problem),
+        };
+
+        let finished = match self.ask(caller, question, &turn).await {
+            Ok(answer) => turns::finish(&self.database, caller, session_id, &turn, lease, &answer)
+                .await
+                .map(|seq| (answer, seq)),
+            Err(problem) => Err(problem),
+        };
+        match finished {
+            Ok((answer, seq)) => Ok(TurnEnd {
+                answer,
+                seq,
+                is_replayed: false,
+            }),
+            Err(problem) => {
+                self.abandon(caller, session_id, lease).await;
+                Err(problem.in_turn(session_id, message_id))
+            }
+        }
+    }
+
+    /// Asks the model within its limit and the caller's.
+    async fn ask(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+    ) -> Result<Answer, Problem> {
+        let asked = Instant::now();
+        let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
+        let answered = timeout_at(limit, self.answer(&turn.context, &question.content)).await;
+        metrics::asked(asked.elapsed());
+        match answered {
+            Ok(Ok(answer)) => {
+                metrics::answered(&answer);
+                Ok(answer)
+            }
+            Ok(Err(failure)) if failure.is_context_exceeded() => {
+                Err(Problem::ModelContextExceeded(Box::new(failure)))
+            }
+            Ok(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
+            Err(_) => Err(Problem::ModelTimeout(limit - asked)),
+        }
+    }
+
+    /// Asks the model, with ever less of the context while the provider says that it is too much.
+    async fn answer(
+        &self,
+        mut context: &[ContextMessage],
+        question: &str,
+    ) -> Result<Answer, ModelFailure> {
+        let AssistantConfig {
+            model,
+            system_prompt,
+            ..
+        } = &self.config;
+        loop {
+            match model.answer(system_prompt, context, question).await {
+                Err(failure) if failure.is_context_exceeded() && !context.is_empty() => {
+                    tracing::info!(
+                        messages = context.len(),
+                        "the context is too long for the model"
+                    );
+                    context = &context[context.len().div_ceil(2)..];
+                }
+                answered => return answered,
+            }
+        }
+    }
+
+    /// Lets the turn be repeated immediately. Where that fails, the lease ends by itself.
+    async fn abandon(&self, caller: &Caller, session_id: Uuid, lease: Lease) {
+        let caller = Caller {
+            deadline: caller.deadline.min(Instant::now() + ABANDON_TIMEOUT),
+            ..caller.clone()
+        };
+        if let Err(problem) = turns::abandon(&self.database, &caller, session_id, lease).await {
+            tracing::warn!(
+                code = problem.code(),
+                "the lease of a failed turn could not be released and will expire"
+            );
+        }
+    }
+}
