@@ -9,6 +9,7 @@
 pub mod access;
 mod check;
 mod database;
+pub mod endpoints;
 mod env_file;
 pub mod postgres;
 mod progress;
@@ -53,7 +54,10 @@ pub fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     // A download that is tried again says so itself in the end.
-    shared::logging::init_plain("warn,reqwest_retry=error");
+    let endpoints = endpoints::table();
+    let functions = endpoints.iter().map(|endpoint| endpoint.name);
+    let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
+    shared::logging::init_plain("warn,reqwest_retry=error", &packages);
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

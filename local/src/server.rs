@@ -1,11 +1,12 @@
 //! The local HTTP server: each endpoint at its route.
 
+use std::collections::BTreeSet;
 use std::env;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assistant::AssistantConfig;
+use assistant::{Assistant, AssistantConfig};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -13,19 +14,14 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use axum::routing::any;
 use axum_server::Handle;
-use chat::Chat;
-use history::History;
 use http_body_util::LengthLimitError;
 use lambda_http::http::header::HeaderValue;
-use load_session::LoadSession;
-use reset::Reset;
 use shared::caller::REQUEST_LIMIT;
 use shared::database::Database;
 use shared::http::endpoint::{Endpoint, REQUEST_ID, refusal, respond};
 use shared::http::reporter::Reporter;
 use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
 use shared::problem::Problem;
-use status::Status;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -34,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use crate::LocalError;
 use crate::access::{Access, guard};
 use crate::database::LocalDatabase;
+use crate::endpoints::{self, Parts};
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8000;
@@ -57,7 +54,7 @@ const CLOSING_TIME: Duration = Duration::from_millis(100);
 /// Serves until Ctrl-C or SIGTERM.
 pub(crate) async fn serve() -> Result<(), LocalError> {
     let stop = StopSignals::catch()?;
-    let chat_config = AssistantConfig::from_env()
+    let assistant_config = AssistantConfig::from_env()
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
     let access = Access::read(|name| env::var(name).ok())?;
@@ -65,7 +62,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     let listener = listen().await?;
 
     let started = tokio::select! {
-        started = start(chat_config, access) => started?,
+        started = start(assistant_config, access) => started?,
         () = stop.clone().first() => return Ok(()),
     };
     let (mut database, router) = started;
@@ -126,7 +123,7 @@ async fn answer_until(
 }
 
 async fn start(
-    chat_config: AssistantConfig,
+    assistant_config: AssistantConfig,
     access: Access,
 ) -> Result<(LocalDatabase, Router), LocalError> {
     println!("Daissy {}", shared::VERSION);
@@ -140,10 +137,10 @@ async fn start(
         }
     };
     println!("schema    {schema}");
-    println!("model     {}", chat_config.model.description());
+    println!("model     {}", assistant_config.model.description());
     let router = router(
         Arc::new(Database::new(database.config.clone())),
-        chat_config,
+        assistant_config,
         Reporter::to_log(),
         access,
     );
@@ -153,36 +150,40 @@ async fn start(
 /// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
 pub fn router(
     database: Arc<Database>,
-    chat_config: AssistantConfig,
+    assistant_config: AssistantConfig,
     reporter: Reporter,
     access: Access,
 ) -> Router {
     let reporter = Arc::new(reporter);
-    let limit = RequestLimit(REQUEST_LIMIT.max(chat_config.model_timeout + TURN_MARGIN));
+    let limit = RequestLimit(REQUEST_LIMIT.max(assistant_config.model_timeout + TURN_MARGIN));
     let cors = access.cors();
-    Router::new()
-        .merge(route(
-            Chat::new(Arc::clone(&database), chat_config),
-            &reporter,
-            limit,
-        ))
-        .merge(route(History::new(Arc::clone(&database)), &reporter, limit))
-        .merge(route(
-            LoadSession::new(Arc::clone(&database)),
-            &reporter,
-            limit,
-        ))
-        .merge(route(Status::new(Arc::clone(&database)), &reporter, limit))
-        .merge(route(Reset::new(database), &reporter, limit))
+    let assistant = Arc::new(Assistant::new(Arc::clone(&database), assistant_config));
+    let parts = Parts {
+        database,
+        assistant,
+    };
+    endpoints::table()
+        .iter()
+        .map(|endpoint| endpoint.serve(&parts, &reporter, limit))
+        .fold(Router::new(), Router::merge)
         .fallback(not_found)
         .layer(from_fn_with_state(access, guard))
         .layer(cors)
         .layer(map_response(with_request_id))
 }
 
-fn route<E: Endpoint>(endpoint: E, reporter: &Arc<Reporter>, limit: RequestLimit) -> Router {
-    Router::new()
-        .route(E::ROUTE.path, any(answer::<E>))
+/// One endpoint at the paths of its routes.
+pub(crate) fn route<E: Endpoint>(
+    endpoint: E,
+    reporter: &Arc<Reporter>,
+    limit: RequestLimit,
+) -> Router {
+    let paths: BTreeSet<_> = E::ROUTES.iter().map(|route| route.path).collect();
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, path| {
+            router.route(path, any(answer::<E>))
+        })
         .with_state((Arc::new(endpoint), Arc::clone(reporter), limit))
 }
 

@@ -41,7 +41,7 @@ pub fn run<E: Endpoint>(
     system_roots: SystemRoots,
     build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    logging::init_json();
+    logging::init_json(E::NAME);
     let config = DatabaseConfig::from_env();
     if let Ok(config) = &config
         && system_roots == SystemRoots::Unused

@@ -8,25 +8,15 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The crates whose `debug` and `trace` may be turned on. All others stop at `info`, whatever is
-/// configured: below it tokio-postgres logs statements with their parameters, genai prompts and keys,
-/// and the Lambda runtime whole events.
-const OURS: &[&str] = &[
-    "shared",
-    "assistant",
-    "chat",
-    "history",
-    "load_session",
-    "status",
-    "reset",
-    "migrate",
-    "local",
-];
+/// The crates that every program has and whose `debug` and `trace` may be turned on, beside its own. All
+/// others stop at `info`, whatever is configured: below it tokio-postgres logs statements with their
+/// parameters, genai prompts and keys, and the Lambda runtime whole events.
+const OURS: [&str; 2] = ["shared", "assistant"];
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
-/// `RUST_LOG` (default `info`). Calling it again does nothing.
-pub fn init_json() {
-    let subscriber = json_subscriber(&wanted_filter("info"), std::io::stdout);
+/// `RUST_LOG` (default `info`). `name` is its package. Calling it again does nothing.
+pub fn init_json(name: &str) {
+    let subscriber = json_subscriber(&wanted_filter("info"), &[name], std::io::stdout);
     let _ = tracing::subscriber::set_global_default(subscriber);
     // The default hook prints the message, into which anything may have been formatted.
     std::panic::set_hook(Box::new(|panic| {
@@ -38,8 +28,12 @@ pub fn init_json() {
     }));
 }
 
-/// What logs as a Lambda function does, to any writer.
-pub fn json_subscriber<W>(directives: &str, writer: W) -> impl Subscriber + Send + Sync
+/// What logs as a Lambda function made of these packages does, to any writer.
+pub fn json_subscriber<W>(
+    directives: &str,
+    packages: &[&str],
+    writer: W,
+) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -50,17 +44,17 @@ where
         .with_span_list(false)
         .with_target(false)
         .with_writer(writer);
-    tracing_subscriber::registry().with(layer.with_filter(filter(directives)))
+    tracing_subscriber::registry().with(layer.with_filter(filter(directives, packages)))
 }
 
 /// Starts logging for a person at a terminal, to standard error, filtered by `RUST_LOG` (default
-/// `default_level`). Calling it again does nothing.
-pub fn init_plain(default_level: &str) {
+/// `default_level`). `packages` are the program's own. Calling it again does nothing.
+pub fn init_plain(default_level: &str, packages: &[&str]) {
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    let filter = filter(&wanted_filter(default_level));
+    let filter = filter(&wanted_filter(default_level), packages);
     let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -76,10 +70,12 @@ fn wanted_filter(default_level: &str) -> String {
         .unwrap_or_else(|| default_level.to_owned())
 }
 
-fn filter<S: Subscriber>(directives: &str) -> impl Filter<S> + use<S> {
-    let is_allowed = filter_fn(|metadata| {
+fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> + use<S> {
+    let crates = packages.iter().map(|name| name.replace('-', "_"));
+    let ours: Vec<String> = crates.chain(OURS.map(str::to_owned)).collect();
+    let is_allowed = filter_fn(move |metadata| {
         let crate_name = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || OURS.contains(&crate_name)
+        *metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name)
     });
     EnvFilter::builder().parse_lossy(directives).and(is_allowed)
 }

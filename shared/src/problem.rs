@@ -41,9 +41,9 @@ pub enum Problem {
     /// No such message in the session.
     #[error("There is no message {0} in this session")]
     MessageNotFound(Uuid),
-    /// The route exists, but not for this method. Holds the method it answers to.
-    #[error("This route answers {0} only")]
-    MethodNotAllowed(&'static str),
+    /// The route exists, but not for this method. Holds the methods it answers to.
+    #[error("This route answers {} only", .0.join(" and "))]
+    MethodNotAllowed(Vec<&'static str>),
     /// No route has this path.
     #[error("There is no route for this path")]
     RouteNotFound,
@@ -178,12 +178,11 @@ impl Problem {
 
     /// The methods the route answers to, where the caller used another; `GET` comes with `HEAD`.
     #[must_use]
-    pub fn allowed_method(&self) -> Option<&'static str> {
-        match self {
-            Self::MethodNotAllowed("GET") => Some("GET, HEAD"),
-            Self::MethodNotAllowed(method) => Some(method),
-            _ => None,
-        }
+    pub fn allowed_methods(&self) -> Option<String> {
+        let Self::MethodNotAllowed(methods) = self else {
+            return None;
+        };
+        Some(methods.join(", ").replace("GET", "GET, HEAD"))
     }
 
     /// The problem document (RFC 9457) of this problem.

@@ -16,9 +16,6 @@ const EMULATOR: [&str; 2] = ["--no-deps", "cargo-lambda==1.9.2"];
 /// How long it may take to start.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// The functions with a route.
-const FUNCTIONS: [&str; 5] = ["chat", "history", "load-session", "status", "reset"];
-
 /// An emulator with its functions; all end when it is dropped.
 pub struct Emulator {
     /// Where it listens.
@@ -30,7 +27,9 @@ pub struct Emulator {
 impl Emulator {
     /// Starts the emulator and of each function this many instances.
     pub fn start(settings: &[(&str, &str)], instances: usize) -> Self {
-        Self::with_functions(&FUNCTIONS, settings, instances)
+        let table = local::endpoints::table();
+        let functions: Vec<&str> = table.iter().map(|endpoint| endpoint.name).collect();
+        Self::with_functions(&functions, settings, instances)
     }
 
     /// Starts the emulator and of these functions this many instances.

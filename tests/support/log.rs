@@ -17,7 +17,10 @@ impl Log {
         let _ = set_global_default(NoSubscriber::new());
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = shared::logging::json_subscriber(directives, move || writer.clone());
+        let subscriber =
+            shared::logging::json_subscriber(directives, &["chat", "local"], move || {
+                writer.clone()
+            });
         (log, set_default(subscriber))
     }
 

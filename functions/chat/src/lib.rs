@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use assistant::{Assistant, AssistantConfig, TurnEnd};
+use assistant::{Assistant, TurnEnd};
 use serde::Serialize;
 use serde_json::Value;
-use shared::database::Database;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
@@ -24,7 +23,7 @@ const MAX_JSON_BYTES: usize = 16 * 1024;
 /// The function.
 #[derive(Debug)]
 pub struct Chat {
-    assistant: Assistant,
+    assistant: Arc<Assistant>,
 }
 
 #[derive(Serialize)]
@@ -49,18 +48,16 @@ struct Usage {
 }
 
 impl Chat {
-    /// The function on a database, with a model.
+    /// The function, with who answers.
     #[must_use]
-    pub fn new(database: Arc<Database>, config: AssistantConfig) -> Self {
-        Self {
-            assistant: Assistant::new(database, config),
-        }
+    pub fn new(assistant: Arc<Assistant>) -> Self {
+        Self { assistant }
     }
 }
 
 impl Endpoint for Chat {
     const NAME: &str = env!("CARGO_PKG_NAME");
-    const ROUTE: Route = Route::post("/chat");
+    const ROUTES: &'static [Route] = &[Route::post("/chat")];
 
     /// # Errors
     /// Every problem of the contract but the cursors'.

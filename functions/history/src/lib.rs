@@ -42,7 +42,7 @@ impl History {
 
 impl Endpoint for History {
     const NAME: &str = env!("CARGO_PKG_NAME");
-    const ROUTE: Route = Route::get("/chat/history/{session_id}");
+    const ROUTES: &'static [Route] = &[Route::get("/chat/history/{session_id}")];
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::InvalidCursor`], [`Problem::SessionNotFound`].

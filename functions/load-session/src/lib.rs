@@ -47,7 +47,7 @@ impl LoadSession {
 
 impl Endpoint for LoadSession {
     const NAME: &str = env!("CARGO_PKG_NAME");
-    const ROUTE: Route = Route::post("/chat/load-session");
+    const ROUTES: &'static [Route] = &[Route::post("/chat/load-session")];
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], [`Problem::MessageNotFound`].

@@ -11,7 +11,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(240);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    shared::logging::init_json();
+    shared::logging::init_json(env!("CARGO_PKG_NAME"));
     let config = MigrateConfig::from_env();
     let config = &config;
     lambda_runtime::run(service_fn(

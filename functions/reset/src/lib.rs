@@ -37,7 +37,7 @@ impl Reset {
 
 impl Endpoint for Reset {
     const NAME: &str = env!("CARGO_PKG_NAME");
-    const ROUTE: Route = Route::post("/chat/reset");
+    const ROUTES: &'static [Route] = &[Route::post("/chat/reset")];
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`].

@@ -53,7 +53,7 @@ impl Status {
 
 impl Endpoint for Status {
     const NAME: &str = env!("CARGO_PKG_NAME");
-    const ROUTE: Route = Route::get("/chat/status");
+    const ROUTES: &'static [Route] = &[Route::get("/chat/status")];
 
     /// # Errors
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`]; a database problem says why the

@@ -101,7 +101,7 @@ impl<E: Endpoint> Configured<E> {
 
 impl<E: Endpoint> Endpoint for Configured<E> {
     const NAME: &'static str = E::NAME;
-    const ROUTE: Route = E::ROUTE;
+    const ROUTES: &'static [Route] = E::ROUTES;
 
     /// # Errors
     /// [`Problem::NotConfigured`], or what the endpoint answers.
@@ -125,7 +125,7 @@ mod tests {
 
     impl Endpoint for Ready {
         const NAME: &'static str = "ready";
-        const ROUTE: Route = Route::get("/ready");
+        const ROUTES: &'static [Route] = &[Route::get("/ready")];
 
         async fn handle(&self, _: Request) -> Result<Reply, Problem> {
             Err(Problem::SessionBusy)

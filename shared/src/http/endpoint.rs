@@ -22,13 +22,13 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header of an answer that was stored before and comes back unchanged.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// One function of the API: a route and what it does.
+/// One function of the API: its routes and what it does.
 pub trait Endpoint: Send + Sync + 'static {
     /// The name of the function, as metrics have it.
     const NAME: &'static str;
 
-    /// The route it answers to.
-    const ROUTE: Route;
+    /// The routes it answers to; [`Request::route`] says which was called.
+    const ROUTES: &'static [Route];
 
     /// Answers one request.
     ///
@@ -76,8 +76,12 @@ pub async fn respond<E: Endpoint>(
 ) -> http::Response<Body> {
     let request_id = request_id(&request);
     let method = request.method().clone();
-    let handled = handle(endpoint, request);
-    report::<E>(reporter, &method, &request_id, handled).await
+    let found = Route::find(E::ROUTES, &method, request.uri().path());
+    let path = found
+        .as_ref()
+        .map_or_else(|_| first_path::<E>(), |(route, _)| route.path);
+    let handled = handle(endpoint, found, request);
+    report::<E>(reporter, path, &method, &request_id, handled).await
 }
 
 /// Answers what came for an endpoint and could not be read as a request.
@@ -87,11 +91,24 @@ pub async fn refuse<E: Endpoint>(
     request_id: &str,
 ) -> http::Response<Body> {
     let unread = async { Err(problem) };
-    report::<E>(reporter, &Method::default(), request_id, unread).await
+    report::<E>(
+        reporter,
+        first_path::<E>(),
+        &Method::default(),
+        request_id,
+        unread,
+    )
+    .await
+}
+
+/// What stands in the log for a request that has no route of the function's.
+fn first_path<E: Endpoint>() -> &'static str {
+    E::ROUTES.first().map_or("", |route| route.path)
 }
 
 async fn report<E: Endpoint>(
     reporter: &Reporter,
+    path: &'static str,
     method: &Method,
     request_id: &str,
     handled: impl Future<Output = Result<Reply, Problem>>,
@@ -100,7 +117,7 @@ async fn report<E: Endpoint>(
     let (result, observed) = observed::of(handled).await;
     reporter.report(Outcome {
         function: E::NAME,
-        route: E::ROUTE.path,
+        route: path,
         method,
         request_id,
         duration: started.elapsed(),
@@ -115,10 +132,12 @@ async fn report<E: Endpoint>(
 
 async fn handle<E: Endpoint>(
     endpoint: &E,
+    found: Result<(&'static Route, Vec<String>), Problem>,
     request: lambda_http::Request,
 ) -> Result<Reply, Problem> {
     let handled = async {
-        let request = Request::read(&E::ROUTE, request)?;
+        let (route, path_parameters) = found?;
+        let request = Request::read(route, path_parameters, request)?;
         endpoint.handle(request).await
     };
     AssertUnwindSafe(handled)
@@ -151,8 +170,9 @@ pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
     if let Some(wait) = problem.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
     }
-    if let Some(method) = problem.allowed_method() {
-        headers.insert(ALLOW, HeaderValue::from_static(method));
+    let allowed = problem.allowed_methods();
+    if let Some(Ok(methods)) = allowed.map(HeaderValue::try_from) {
+        headers.insert(ALLOW, methods);
     }
     response
 }

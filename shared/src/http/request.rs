@@ -30,6 +30,7 @@ const DEADLINE_RESERVE: Duration = Duration::from_millis(500);
 /// A request to one endpoint.
 #[derive(Debug)]
 pub struct Request {
+    route: &'static Route,
     caller: Caller,
     path_parameters: Vec<String>,
     query: Vec<(String, String)>,
@@ -38,13 +39,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request for `route`.
+    /// Reads a request for `route`, whose parameters have these values in its path.
     ///
     /// # Errors
-    /// [`Problem::RouteNotFound`], [`Problem::MethodNotAllowed`], [`Problem::PayloadTooLarge`],
-    /// [`Problem::Unauthorized`].
-    pub fn read(route: &Route, request: lambda_http::Request) -> Result<Self, Problem> {
-        let path_parameters = route.matches(request.method(), request.uri().path())?;
+    /// [`Problem::PayloadTooLarge`], [`Problem::Unauthorized`].
+    pub fn read(
+        route: &'static Route,
+        path_parameters: Vec<String>,
+        request: lambda_http::Request,
+    ) -> Result<Self, Problem> {
         let caller = Caller {
             owner: identity::owner(&request)?,
             deadline: deadline(&request),
@@ -67,12 +70,19 @@ impl Request {
             return Err(Problem::PayloadTooLarge(MAX_BODY_BYTES));
         }
         Ok(Self {
+            route,
             caller,
             path_parameters,
             query,
             content_type,
             body,
         })
+    }
+
+    /// The route that was called, one of the function's.
+    #[must_use]
+    pub fn route(&self) -> &'static Route {
+        self.route
     }
 
     /// Who asks, and until when.

@@ -33,36 +33,54 @@ impl Route {
         }
     }
 
-    /// Matches a request and gives the values of the parameters, percent-decoded, in the path's
-    /// order.
+    /// Finds the route of a request among those of a function, and the values of its parameters,
+    /// percent-decoded, in the path's order.
     ///
     /// The path may be longer at its front: API Gateway puts the stage, or the base path of a
     /// custom domain, before it.
     ///
     /// # Errors
     /// [`Problem::RouteNotFound`], [`Problem::MethodNotAllowed`].
-    pub fn matches(&self, method: &Method, path: &str) -> Result<Vec<String>, Problem> {
+    pub fn find(
+        routes: &'static [Self],
+        method: &Method,
+        path: &str,
+    ) -> Result<(&'static Self, Vec<String>), Problem> {
+        let mut methods = Vec::new();
+        for route in routes {
+            let Some(parameters) = route.parameters(path) else {
+                continue;
+            };
+            if route.takes(method) {
+                return Ok((route, parameters));
+            }
+            methods.push(route.method);
+        }
+        Err(match methods.is_empty() {
+            true => Problem::RouteNotFound,
+            false => Problem::MethodNotAllowed(methods),
+        })
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        let is_head = *method == Method::HEAD && self.method == "GET";
+        *method == self.method || is_head
+    }
+
+    fn parameters(&self, path: &str) -> Option<Vec<String>> {
         let template: Vec<&str> = self.path.split('/').skip(1).collect();
         let segments: Vec<&str> = path.split('/').skip(1).collect();
-        let prefix = segments
-            .len()
-            .checked_sub(template.len())
-            .ok_or(Problem::RouteNotFound)?;
+        let prefix = segments.len().checked_sub(template.len())?;
 
         let mut parameters = Vec::new();
         for (expected, segment) in template.iter().zip(&segments[prefix..]) {
             if expected.starts_with('{') && !segment.is_empty() {
                 parameters.push(percent_decode_str(segment).decode_utf8_lossy().into_owned());
             } else if expected != segment {
-                return Err(Problem::RouteNotFound);
+                return None;
             }
         }
-
-        let is_head = *method == Method::HEAD && self.method == "GET";
-        if *method != self.method && !is_head {
-            return Err(Problem::MethodNotAllowed(self.method));
-        }
-        Ok(parameters)
+        Some(parameters)
     }
 }
 
@@ -70,7 +88,15 @@ impl Route {
 mod tests {
     use super::*;
 
-    const HISTORY: Route = Route::get("/chat/history/{session_id}");
+    const ROUTES: &[Route] = &[
+        Route::get("/chat/history/{session_id}"),
+        Route::post("/chat/history/{session_id}/copy"),
+        Route::post("/chat/history/{session_id}"),
+    ];
+
+    fn find(method: &Method, path: &str) -> Result<(&'static Route, Vec<String>), Problem> {
+        Route::find(ROUTES, method, path)
+    }
 
     #[test]
     fn a_path_matches_with_its_parameters_decoded() {
@@ -80,9 +106,10 @@ mod tests {
             ("/chat/history/a%2Db", "a-b"),
         ];
         for (path, parameter) in cases {
+            let (route, parameters) = find(&Method::GET, path).unwrap();
             assert_eq!(
-                HISTORY.matches(&Method::GET, path).unwrap(),
-                [parameter],
+                (route, parameters),
+                (&ROUTES[0], vec![parameter.into()]),
                 "{path}"
             );
         }
@@ -97,21 +124,28 @@ mod tests {
             "/chat/history/a/",
             "/chat/status/a",
         ] {
-            let problem = HISTORY.matches(&Method::GET, path).unwrap_err();
+            let problem = find(&Method::GET, path).unwrap_err();
             assert_eq!(problem.code(), "route_not_found", "{path}");
         }
     }
 
     #[test]
+    fn a_function_has_several_routes_told_apart_by_path_and_method() {
+        let (route, _) = find(&Method::POST, "/prod/chat/history/a/copy").unwrap();
+        assert_eq!(route, &ROUTES[1]);
+        let (route, _) = find(&Method::POST, "/chat/history/a").unwrap();
+        assert_eq!(route, &ROUTES[2]);
+    }
+
+    #[test]
     fn head_is_a_get_and_another_method_is_refused() {
-        assert!(HISTORY.matches(&Method::HEAD, "/chat/history/a").is_ok());
-        let problem = HISTORY
-            .matches(&Method::POST, "/chat/history/a")
-            .unwrap_err();
-        assert_eq!(problem.allowed_method(), Some("GET, HEAD"));
-        let problem = Route::post("/chat")
-            .matches(&Method::HEAD, "/chat")
-            .unwrap_err();
-        assert_eq!(problem.allowed_method(), Some("POST"));
+        assert!(find(&Method::HEAD, "/chat/history/a").is_ok());
+        for (method, path, allowed) in [
+            (Method::PUT, "/chat/history/a", "GET, HEAD, POST"),
+            (Method::HEAD, "/chat/history/a/copy", "POST"),
+        ] {
+            let problem = find(&method, path).unwrap_err();
+            assert_eq!(problem.allowed_methods().as_deref(), Some(allowed));
+        }
     }
 }
