@@ -386,6 +386,19 @@ fn the_api_waits_as_long_as_it_can() {
 }
 
 #[test]
+fn copies_have_a_throttle_of_their_own() {
+    let template = template();
+    let limit = json!({ "Ref": "LoadSessionRateLimit" });
+    let route = ::load_session::LoadSession::ROUTE;
+    let key = format!("{} {}", route.method, route.path);
+    // A key that is no route of the API would fail the deployment.
+    assert_eq!(
+        template["Resources"]["Api"]["Properties"]["RouteSettings"],
+        json!({ key: { "ThrottlingBurstLimit": limit, "ThrottlingRateLimit": limit } })
+    );
+}
+
+#[test]
 fn a_deployment_whose_routes_cannot_be_made_fails_and_nothing_else_is_warned_of() {
     let template = template();
     let api = &template["Resources"]["Api"]["Properties"];
