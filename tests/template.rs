@@ -646,19 +646,74 @@ fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
             named || *text == "DatabaseCluster"
         })
     };
-    // The instance is the cluster's own.
-    let resources = members(&template["Resources"]).filter(|(name, _)| *name != "DatabaseInstance");
+    // The instance is the cluster's own, and this output names what belongs to the stack.
+    let its_own = ["DatabaseInstance", "DatabaseClusterIdentifier"];
+    let resources =
+        members(&template["Resources"]).map(|(name, resource)| (name, &resource["Properties"]));
+    let outputs = members(&template["Outputs"]).map(|(name, output)| (name, &output["Value"]));
     let everything = resources
-        .map(|(name, resource)| (name, &resource["Properties"]))
+        .chain(outputs)
         .chain([("Globals", &template["Globals"])])
-        .filter(|(_, value)| leads_there(value));
+        .filter(|(name, value)| !its_own.contains(name) && leads_there(value));
     let mut found = 0;
     for (name, value) in everything {
         let texts = texts(value).concat();
         assert!(texts.contains("RestoredCluster"), "{name}");
         found += 1;
     }
-    assert!(found >= 7, "they are found");
+    assert!(found >= 9, "they are found");
+}
+
+#[test]
+fn the_endpoint_of_a_restored_cluster_is_that_of_its_writer_in_any_region() {
+    let template = template();
+    let pattern = &template["Parameters"]["RestoredClusterEndpoint"]["AllowedPattern"];
+    let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
+    for host in [
+        "",
+        "daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com",
+        "daissy-restored.cluster-c1a2b3.rds.cn-north-1.amazonaws.com.cn",
+    ] {
+        assert!(pattern.is_match(host), "{host}");
+    }
+    for host in [
+        "daissy-restored",
+        "daissy-restored.cluster-ro-c1a2b3.eu-central-1.rds.amazonaws.com",
+        "daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com:5432",
+        "postgresql://daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com/daissy",
+    ] {
+        assert!(!pattern.is_match(host), "{host}");
+    }
+}
+
+#[test]
+fn the_documents_name_parameters_and_outputs_that_are_there() {
+    let template = template();
+    let deploying = include_str!("../docs/deploying.md");
+    let operating = include_str!("../docs/operating.md");
+
+    // The function that reads an output, in the steps of restoring.
+    let read = regex::Regex::new(r"\boutput ([A-Z]\w+)").unwrap();
+    let mut outputs: Vec<&str> = read
+        .captures_iter(operating)
+        .map(|output| output.extract::<1>().1[0])
+        .collect();
+    outputs.push("DatabaseClusterIdentifier");
+    assert!(outputs.contains(&"DatabaseClusterInUse"), "{outputs:?}");
+    for output in outputs {
+        assert!(template["Outputs"][output].is_object(), "{output}");
+    }
+
+    // The table of parameters.
+    let rows = deploying.lines().filter_map(|line| {
+        let (names, _) = line.strip_prefix("| `")?.split_once("` |")?;
+        Some(names.split("`, `"))
+    });
+    let parameters: Vec<&str> = rows.flatten().collect();
+    assert!(parameters.contains(&"LoadSessionRateLimit"));
+    for parameter in parameters {
+        assert!(template["Parameters"][parameter].is_object(), "{parameter}");
+    }
 }
 
 #[test]
