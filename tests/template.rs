@@ -36,6 +36,17 @@ const MANY_RESOURCES: [(&str, &str); 1] = [(
     "CloudFormation invents the name of the object its answer goes to; the bucket is its own",
 )];
 
+/// The types of resources by which a function could be called from outside, or how they begin. HTTP APIs
+/// and functions themselves are looked at more closely.
+const DOORS: [&str; 6] = [
+    "AWS::ApiGateway",
+    "AWS::AppSync::",
+    "AWS::ElasticLoadBalancing",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::Url",
+    "AWS::Serverless::",
+];
+
 /// The template, with its short forms written out: `!Ref Api` is `{"Ref": "Api"}`.
 fn template() -> Value {
     let documents = Yaml::load_from_str(include_str!("../template.yaml")).unwrap();
@@ -509,6 +520,31 @@ fn only_chat_and_migrate_have_a_way_out_of_the_new_network() {
 }
 
 #[test]
+fn chat_may_use_other_ports_only_for_a_model_at_an_address_on_the_internet() {
+    let template = template();
+    let egress = &template["Resources"]["ChatSecurityGroup"]["Properties"]["SecurityGroupEgress"];
+    let [rule] = &egress.as_array().unwrap()[..] else {
+        panic!("{egress} is more than one rule");
+    };
+    let [condition, other_ports, otherwise] = &rule["Fn::If"].as_array().unwrap()[..] else {
+        panic!("{rule} is no choice");
+    };
+    assert_eq!(condition, "NeedsOtherPorts");
+    let ports = |rule: &Value| (rule["FromPort"].as_u64(), rule["ToPort"].as_u64());
+    assert_eq!(ports(other_ports), (Some(1), Some(65535)));
+    assert_eq!(ports(otherwise), (Some(443), Some(443)));
+
+    let both = template["Conditions"]["NeedsOtherPorts"]["Fn::And"].as_array();
+    let both: BTreeSet<_> = both.unwrap().iter().flat_map(texts).collect();
+    assert_eq!(both, BTreeSet::from(["HasModelBaseUrl", "NeedsInternet"]));
+    let wide = objects_with(&template["Resources"], "FromPort");
+    let wide = wide
+        .iter()
+        .filter(|rule| rule["FromPort"] != rule["ToPort"]);
+    assert_eq!(wide.count(), 1);
+}
+
+#[test]
 fn the_new_cluster_says_why_a_login_failed_and_when_it_is_full() {
     let template = template();
     let resources = &template["Resources"];
@@ -618,6 +654,51 @@ fn what_does_not_fit_together_is_refused_before_anything_is_created() {
             "{parameters:?}"
         );
     }
+}
+
+#[test]
+fn every_door_asks_for_a_token_where_there_is_an_issuer() {
+    const EXTEND: &str = "the rule about consent (AllowAnonymous) has to be extended to it";
+    let template = template();
+    let resources = &template["Resources"];
+    assert_eq!(
+        template["Conditions"]["HasAuthorizer"],
+        json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "JwtIssuer" }, ""] }] })
+    );
+    let asks = json!({ "Fn::If": ["HasAuthorizer", [{ "Jwt": [] }], { "Ref": "AWS::NoValue" }] });
+    let mut operations = 0;
+    for (name, resource) in members(resources) {
+        let properties = &resource["Properties"];
+        match resource["Type"].as_str().unwrap() {
+            "AWS::Serverless::HttpApi" => {
+                let paths = &properties["DefinitionBody"]["paths"];
+                assert!(paths.is_object(), "{name} says nothing of security");
+                for (path, methods) in members(paths) {
+                    for (method, operation) in members(methods) {
+                        assert_eq!(operation["security"], asks, "{name}: {method} {path}");
+                        operations += 1;
+                    }
+                }
+            }
+            "AWS::Serverless::Function" => {
+                let url = property(&template, resource, "/FunctionUrlConfig");
+                assert!(url.is_null(), "{name} has a URL: {EXTEND}");
+                let events = properties["Events"].as_object().into_iter().flatten();
+                for (event, door) in events {
+                    assert_eq!(door["Type"], "HttpApi", "{name}, {event}: {EXTEND}");
+                    // Without an API of its own an event belongs to one that SAM makes, without security.
+                    let api = door["Properties"]["ApiId"]["Ref"].as_str();
+                    let api = &resources[api.unwrap_or_default()]["Type"];
+                    assert_eq!(*api, "AWS::Serverless::HttpApi", "{name}, {event}");
+                }
+            }
+            other => {
+                let is_a_door = DOORS.iter().any(|door| other.starts_with(door));
+                assert!(!is_a_door, "{name} is {other}: {EXTEND}");
+            }
+        }
+    }
+    assert!(operations >= ROUTES.len(), "they are found");
 }
 
 #[test]
