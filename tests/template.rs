@@ -798,6 +798,26 @@ fn the_documents_name_parameters_and_outputs_that_are_there() {
 }
 
 #[test]
+fn the_page_on_operating_says_what_to_do_about_every_failure() {
+    let readme = include_str!("../README.md");
+    let operating = include_str!("../docs/operating.md");
+    // The table of errors: status, codes, when.
+    let rows = readme.lines().filter(|line| line.starts_with("| 5"));
+    let codes: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").nth(1))
+        .flat_map(|codes| codes.split(", "))
+        .collect();
+    assert!(codes.contains(&"`not_configured`"), "{codes:?}");
+    let explained: String = operating
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| ")?.split_once(" | ")?.0))
+        .collect();
+    for code in codes {
+        assert!(explained.contains(code), "{code}");
+    }
+}
+
+#[test]
 fn the_network_is_in_the_zones_that_are_named() {
     let template = template();
     let subnets: Vec<_> = members(&template["Resources"])
