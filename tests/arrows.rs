@@ -100,7 +100,9 @@ fn module(source: &Path, file: &Path) -> Module {
 
 fn sources() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut sources = vec![root.join("shared/src"), root.join("local/src")];
+    let mut sources = ["shared/src", "shared/assistant/src", "local/src"]
+        .map(|path| root.join(path))
+        .to_vec();
     for entry in std::fs::read_dir(root.join("functions")).unwrap() {
         sources.push(entry.unwrap().path().join("src"));
     }

@@ -7,7 +7,7 @@ use ::history::History;
 use ::load_session::LoadSession;
 use ::reset::Reset;
 use ::status::Status;
-use assistant::AssistantConfig;
+use assistant::{Assistant, AssistantConfig};
 use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -38,7 +38,7 @@ impl Functions {
         let database = Arc::new(Database::new(DatabaseConfig::parse(&url).unwrap()));
         let config = AssistantConfig::read(|_| None).await.unwrap();
         Self {
-            chat: Chat::new(Arc::clone(&database), config),
+            chat: Chat::new(Arc::new(Assistant::new(Arc::clone(&database), config))),
             history: History::new(Arc::clone(&database)),
             load_session: LoadSession::new(Arc::clone(&database)),
             status: Status::new(Arc::clone(&database)),

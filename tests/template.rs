@@ -3,22 +3,13 @@
 use std::collections::BTreeSet;
 
 use axum::http::Method;
+use local::endpoints;
 use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
 use shared::http::endpoint::Endpoint;
-use shared::http::route::Route;
 use uuid::Uuid;
 
 use crate::support::TestApi;
-
-/// The functions with a route, by package. What they answer to is the truth about routes.
-const ROUTES: [(&str, Route); 5] = [
-    ("chat", ::chat::Chat::ROUTE),
-    ("history", ::history::History::ROUTE),
-    ("load-session", ::load_session::LoadSession::ROUTE),
-    ("reset", ::reset::Reset::ROUTE),
-    ("status", ::status::Status::ROUTE),
-];
 
 /// How long an HTTP API waits for a function, in seconds.
 const API_TIMEOUT: u64 = 30;
@@ -35,6 +26,17 @@ const MANY_RESOURCES: [(&str, &str); 1] = [(
     "AnswerCloudFormation",
     "CloudFormation invents the name of the object its answer goes to; the bucket is its own",
 )];
+
+/// The types of resources by which a function could be called from outside, or how they begin. HTTP APIs
+/// and functions themselves are looked at more closely.
+const DOORS: [&str; 6] = [
+    "AWS::ApiGateway",
+    "AWS::AppSync::",
+    "AWS::ElasticLoadBalancing",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::Url",
+    "AWS::Serverless::",
+];
 
 /// The template, with its short forms written out: `!Ref Api` is `{"Ref": "Api"}`.
 fn template() -> Value {
@@ -135,17 +137,15 @@ fn who_may<'a>(template: &'a Value, what: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The routes of the functions, as (package, method, path).
+/// The routes of the functions, as (package, method, path). The table of endpoints is the truth about them.
 fn routes() -> BTreeSet<(String, String, String)> {
-    ROUTES
-        .iter()
-        .map(|(package, route)| {
-            (
-                (*package).to_owned(),
-                route.method.to_owned(),
-                route.path.to_owned(),
-            )
-        })
+    let table = endpoints::table();
+    let routes = table.iter().flat_map(|endpoint| {
+        let routes = endpoint.routes.iter();
+        routes.map(|route| (endpoint.name, route.method, route.path))
+    });
+    routes
+        .map(|(package, method, path)| (package.to_owned(), method.to_owned(), path.to_owned()))
         .collect()
 }
 
@@ -183,11 +183,11 @@ fn cargo_lambda_watch_has_the_routes_of_the_functions() {
     let cargo = cargo_toml();
     let router = &cargo["workspace"]["metadata"]["lambda"]["watch"]["router"];
     let watched: BTreeSet<_> = members(router)
-        .map(|(path, package)| (package.as_str().unwrap(), path))
+        .map(|(path, package)| (package.as_str().unwrap().to_owned(), path.to_owned()))
         .collect();
-    let expected: BTreeSet<_> = ROUTES
-        .iter()
-        .map(|(package, route)| (*package, route.path))
+    let expected: BTreeSet<_> = routes()
+        .into_iter()
+        .map(|(package, _, path)| (package, path))
         .collect();
     assert_eq!(watched, expected);
 }
@@ -195,14 +195,15 @@ fn cargo_lambda_watch_has_the_routes_of_the_functions() {
 #[tokio::test]
 async fn the_local_server_has_the_routes_of_the_functions() {
     let api = TestApi::start().await;
-    for (package, route) in ROUTES {
-        let path = route
-            .path
-            .replace("{session_id}", &Uuid::now_v7().to_string());
-        let answer = api.request(Method::PUT, &path).await;
+    for (package, method, path) in routes() {
+        let path = path.replace("{session_id}", &Uuid::now_v7().to_string());
+        let answer = api.request(Method::TRACE, &path).await;
         assert_eq!(answer.status, 405, "{package}");
         let allowed = answer.headers["allow"].to_str().unwrap();
-        assert_eq!(allowed.split(", ").next(), Some(route.method), "{package}");
+        assert!(
+            allowed.split(", ").any(|allowed| allowed == method),
+            "{package}"
+        );
     }
 }
 
@@ -248,7 +249,7 @@ fn only_chat_may_ask_the_model_and_only_migrate_may_change_the_schema() {
 fn every_function_is_built_logged_traced_and_ends_before_its_caller_gives_up() {
     let (template, cargo) = (template(), cargo_toml());
     let functions = functions(&template);
-    assert_eq!(functions.len(), ROUTES.len() + 1);
+    assert_eq!(functions.len(), endpoints::table().len() + 1);
     for (name, function) in functions {
         let package = package(function);
         assert_eq!(
@@ -386,6 +387,19 @@ fn the_api_waits_as_long_as_it_can() {
 }
 
 #[test]
+fn copies_have_a_throttle_of_their_own() {
+    let template = template();
+    let limit = json!({ "Ref": "LoadSessionRateLimit" });
+    let route = ::load_session::LoadSession::ROUTES[0];
+    let key = format!("{} {}", route.method, route.path);
+    // A key that is no route of the API would fail the deployment.
+    assert_eq!(
+        template["Resources"]["Api"]["Properties"]["RouteSettings"],
+        json!({ key: { "ThrottlingBurstLimit": limit, "ThrottlingRateLimit": limit } })
+    );
+}
+
+#[test]
 fn a_deployment_whose_routes_cannot_be_made_fails_and_nothing_else_is_warned_of() {
     let template = template();
     let api = &template["Resources"]["Api"]["Properties"];
@@ -493,6 +507,31 @@ fn only_chat_and_migrate_have_a_way_out_of_the_new_network() {
         assert_eq!(out, expected, "{name}");
         assert!(groups.contains("FunctionSecurityGroup"), "{name}");
     }
+}
+
+#[test]
+fn chat_may_use_other_ports_only_for_a_model_at_an_address_on_the_internet() {
+    let template = template();
+    let egress = &template["Resources"]["ChatSecurityGroup"]["Properties"]["SecurityGroupEgress"];
+    let [rule] = &egress.as_array().unwrap()[..] else {
+        panic!("{egress} is more than one rule");
+    };
+    let [condition, other_ports, otherwise] = &rule["Fn::If"].as_array().unwrap()[..] else {
+        panic!("{rule} is no choice");
+    };
+    assert_eq!(condition, "NeedsOtherPorts");
+    let ports = |rule: &Value| (rule["FromPort"].as_u64(), rule["ToPort"].as_u64());
+    assert_eq!(ports(other_ports), (Some(1), Some(65535)));
+    assert_eq!(ports(otherwise), (Some(443), Some(443)));
+
+    let both = template["Conditions"]["NeedsOtherPorts"]["Fn::And"].as_array();
+    let both: BTreeSet<_> = both.unwrap().iter().flat_map(texts).collect();
+    assert_eq!(both, BTreeSet::from(["HasModelBaseUrl", "NeedsInternet"]));
+    let wide = objects_with(&template["Resources"], "FromPort");
+    let wide = wide
+        .iter()
+        .filter(|rule| rule["FromPort"] != rule["ToPort"]);
+    assert_eq!(wide.count(), 1);
 }
 
 #[test]
@@ -608,6 +647,51 @@ fn what_does_not_fit_together_is_refused_before_anything_is_created() {
 }
 
 #[test]
+fn every_door_asks_for_a_token_where_there_is_an_issuer() {
+    const EXTEND: &str = "the rule about consent (AllowAnonymous) has to be extended to it";
+    let template = template();
+    let resources = &template["Resources"];
+    assert_eq!(
+        template["Conditions"]["HasAuthorizer"],
+        json!({ "Fn::Not": [{ "Fn::Equals": [{ "Ref": "JwtIssuer" }, ""] }] })
+    );
+    let asks = json!({ "Fn::If": ["HasAuthorizer", [{ "Jwt": [] }], { "Ref": "AWS::NoValue" }] });
+    let mut operations = 0;
+    for (name, resource) in members(resources) {
+        let properties = &resource["Properties"];
+        match resource["Type"].as_str().unwrap() {
+            "AWS::Serverless::HttpApi" => {
+                let paths = &properties["DefinitionBody"]["paths"];
+                assert!(paths.is_object(), "{name} says nothing of security");
+                for (path, methods) in members(paths) {
+                    for (method, operation) in members(methods) {
+                        assert_eq!(operation["security"], asks, "{name}: {method} {path}");
+                        operations += 1;
+                    }
+                }
+            }
+            "AWS::Serverless::Function" => {
+                let url = property(&template, resource, "/FunctionUrlConfig");
+                assert!(url.is_null(), "{name} has a URL: {EXTEND}");
+                let events = properties["Events"].as_object().into_iter().flatten();
+                for (event, door) in events {
+                    assert_eq!(door["Type"], "HttpApi", "{name}, {event}: {EXTEND}");
+                    // Without an API of its own an event belongs to one that SAM makes, without security.
+                    let api = door["Properties"]["ApiId"]["Ref"].as_str();
+                    let api = &resources[api.unwrap_or_default()]["Type"];
+                    assert_eq!(*api, "AWS::Serverless::HttpApi", "{name}, {event}");
+                }
+            }
+            other => {
+                let is_a_door = DOORS.iter().any(|door| other.starts_with(door));
+                assert!(!is_a_door, "{name} is {other}: {EXTEND}");
+            }
+        }
+    }
+    assert!(operations >= routes().len(), "they are found");
+}
+
+#[test]
 fn a_version_of_aurora_is_one_that_can_do_what_is_asked_of_it() {
     let template = template();
     let pattern = &template["Parameters"]["AuroraEngineVersion"]["AllowedPattern"];
@@ -633,19 +717,94 @@ fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
             named || *text == "DatabaseCluster"
         })
     };
-    // The instance is the cluster's own.
-    let resources = members(&template["Resources"]).filter(|(name, _)| *name != "DatabaseInstance");
+    // The instance is the cluster's own, and this output names what belongs to the stack.
+    let its_own = ["DatabaseInstance", "DatabaseClusterIdentifier"];
+    let resources =
+        members(&template["Resources"]).map(|(name, resource)| (name, &resource["Properties"]));
+    let outputs = members(&template["Outputs"]).map(|(name, output)| (name, &output["Value"]));
     let everything = resources
-        .map(|(name, resource)| (name, &resource["Properties"]))
+        .chain(outputs)
         .chain([("Globals", &template["Globals"])])
-        .filter(|(_, value)| leads_there(value));
+        .filter(|(name, value)| !its_own.contains(name) && leads_there(value));
     let mut found = 0;
     for (name, value) in everything {
         let texts = texts(value).concat();
         assert!(texts.contains("RestoredCluster"), "{name}");
         found += 1;
     }
-    assert!(found >= 7, "they are found");
+    assert!(found >= 9, "they are found");
+}
+
+#[test]
+fn the_endpoint_of_a_restored_cluster_is_that_of_its_writer_in_any_region() {
+    let template = template();
+    let pattern = &template["Parameters"]["RestoredClusterEndpoint"]["AllowedPattern"];
+    let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
+    for host in [
+        "",
+        "daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com",
+        "daissy-restored.cluster-c1a2b3.rds.cn-north-1.amazonaws.com.cn",
+    ] {
+        assert!(pattern.is_match(host), "{host}");
+    }
+    for host in [
+        "daissy-restored",
+        "daissy-restored.cluster-ro-c1a2b3.eu-central-1.rds.amazonaws.com",
+        "daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com:5432",
+        "postgresql://daissy-restored.cluster-c1a2b3.eu-central-1.rds.amazonaws.com/daissy",
+    ] {
+        assert!(!pattern.is_match(host), "{host}");
+    }
+}
+
+#[test]
+fn the_documents_name_parameters_and_outputs_that_are_there() {
+    let template = template();
+    let deploying = include_str!("../docs/deploying.md");
+    let operating = include_str!("../docs/operating.md");
+
+    // The function that reads an output, in the steps of restoring.
+    let read = regex::Regex::new(r"\boutput ([A-Z]\w+)").unwrap();
+    let mut outputs: Vec<&str> = read
+        .captures_iter(operating)
+        .map(|output| output.extract::<1>().1[0])
+        .collect();
+    outputs.push("DatabaseClusterIdentifier");
+    assert!(outputs.contains(&"DatabaseClusterInUse"), "{outputs:?}");
+    for output in outputs {
+        assert!(template["Outputs"][output].is_object(), "{output}");
+    }
+
+    // The table of parameters.
+    let rows = deploying.lines().filter_map(|line| {
+        let (names, _) = line.strip_prefix("| `")?.split_once("` |")?;
+        Some(names.split("`, `"))
+    });
+    let parameters: Vec<&str> = rows.flatten().collect();
+    assert!(parameters.contains(&"LoadSessionRateLimit"));
+    for parameter in parameters {
+        assert!(template["Parameters"][parameter].is_object(), "{parameter}");
+    }
+}
+
+#[test]
+fn the_page_on_operating_says_what_to_do_about_every_failure() {
+    let readme = include_str!("../README.md");
+    let operating = include_str!("../docs/operating.md");
+    // The table of errors: status, codes, when.
+    let rows = readme.lines().filter(|line| line.starts_with("| 5"));
+    let codes: Vec<&str> = rows
+        .filter_map(|row| row.split(" | ").nth(1))
+        .flat_map(|codes| codes.split(", "))
+        .collect();
+    assert!(codes.contains(&"`not_configured`"), "{codes:?}");
+    let explained: String = operating
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("| ")?.split_once(" | ")?.0))
+        .collect();
+    for code in codes {
+        assert!(explained.contains(code), "{code}");
+    }
 }
 
 #[test]

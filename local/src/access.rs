@@ -18,7 +18,7 @@ use shared::settings;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use crate::LocalError;
-use crate::server::refuse;
+use crate::service::refuse;
 
 /// The variable with the origins whose pages may call.
 const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";

@@ -16,7 +16,7 @@ use shared::http::request::RequestLimit;
 use shared::http::route::Route;
 use status::Status;
 
-use crate::server::route;
+use crate::service::route;
 
 /// What endpoints are made of.
 #[derive(Debug)]
@@ -33,8 +33,11 @@ pub struct Entry {
     pub name: &'static str,
     /// Its routes.
     pub routes: &'static [Route],
-    serve: Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>,
+    serve: Serve,
 }
+
+/// Makes the routes of an endpoint, whose lines the reporter writes.
+type Serve = Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>;
 
 /// All endpoints.
 #[must_use]

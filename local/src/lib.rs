@@ -13,7 +13,9 @@ pub mod endpoints;
 mod env_file;
 pub mod postgres;
 mod progress;
-pub mod server;
+pub mod router;
+mod server;
+mod service;
 pub mod supervisor;
 pub mod verify;
 

@@ -1,46 +1,27 @@
-//! The local HTTP server: each endpoint at its route.
+//! The local HTTP server: where it listens, and how it stops.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use assistant::{Assistant, AssistantConfig};
+use assistant::AssistantConfig;
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::middleware::{from_fn_with_state, map_response};
-use axum::response::Response;
-use axum::routing::any;
 use axum_server::Handle;
-use http_body_util::LengthLimitError;
-use lambda_http::http::header::HeaderValue;
-use shared::caller::REQUEST_LIMIT;
 use shared::database::Database;
-use shared::http::endpoint::{Endpoint, REQUEST_ID, refusal, respond};
 use shared::http::reporter::Reporter;
-use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
-use shared::problem::Problem;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::LocalError;
-use crate::access::{Access, guard};
+use crate::access::Access;
 use crate::database::LocalDatabase;
-use crate::endpoints::{self, Parts};
+use crate::router::router;
 
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8000;
-
-/// The longest body that is read to its end, in bytes; Lambda takes no more. What is longer than
-/// the API's own limit is answered only then, because a client that is still sending does not listen.
-const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
-
-/// What a request may take beyond the model's time.
-const TURN_MARGIN: Duration = Duration::from_secs(9);
 
 /// How long the head of a request may take to arrive; also how long a connection may be idle.
 const HEAD_LIMIT: Duration = Duration::from_secs(30);
@@ -145,101 +126,6 @@ async fn start(
         access,
     );
     Ok((database, router))
-}
-
-/// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
-pub fn router(
-    database: Arc<Database>,
-    assistant_config: AssistantConfig,
-    reporter: Reporter,
-    access: Access,
-) -> Router {
-    let reporter = Arc::new(reporter);
-    let limit = RequestLimit(REQUEST_LIMIT.max(assistant_config.model_timeout + TURN_MARGIN));
-    let cors = access.cors();
-    let assistant = Arc::new(Assistant::new(Arc::clone(&database), assistant_config));
-    let parts = Parts {
-        database,
-        assistant,
-    };
-    endpoints::table()
-        .iter()
-        .map(|endpoint| endpoint.serve(&parts, &reporter, limit))
-        .fold(Router::new(), Router::merge)
-        .fallback(not_found)
-        .layer(from_fn_with_state(access, guard))
-        .layer(cors)
-        .layer(map_response(with_request_id))
-}
-
-/// One endpoint at the paths of its routes.
-pub(crate) fn route<E: Endpoint>(
-    endpoint: E,
-    reporter: &Arc<Reporter>,
-    limit: RequestLimit,
-) -> Router {
-    let paths: BTreeSet<_> = E::ROUTES.iter().map(|route| route.path).collect();
-    paths
-        .into_iter()
-        .fold(Router::new(), |router, path| {
-            router.route(path, any(answer::<E>))
-        })
-        .with_state((Arc::new(endpoint), Arc::clone(reporter), limit))
-}
-
-async fn answer<E: Endpoint>(
-    State((endpoint, reporter, limit)): State<(Arc<E>, Arc<Reporter>, RequestLimit)>,
-    request: Request,
-) -> Response {
-    let (parts, body) = request.into_parts();
-    let body = match timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_too_long(&error) => {
-            return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
-        }
-        _ => {
-            return refuse(&Problem::InvalidRequest(
-                "The body did not arrive whole".into(),
-            ));
-        }
-    };
-    let mut request =
-        lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
-    request.extensions_mut().insert(limit);
-    // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
-    let answered = tokio::spawn(async move { respond(&*endpoint, &reporter, request).await }).await;
-    match answered {
-        Ok(response) => into_axum(response),
-        Err(error) => refuse(&Problem::Internal(Box::new(error))),
-    }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
-}
-
-/// Preflight requests are answered before they get to an endpoint; they carry an id as well.
-async fn with_request_id(mut response: Response) -> Response {
-    if !response.headers().contains_key(REQUEST_ID)
-        && let Ok(id) = HeaderValue::from_str(&new_request_id())
-    {
-        response.headers_mut().insert(REQUEST_ID, id);
-    }
-    response
-}
-
-async fn not_found() -> Response {
-    refuse(&Problem::RouteNotFound)
-}
-
-/// The answer to a request that gets to no endpoint.
-pub(crate) fn refuse(problem: &Problem) -> Response {
-    into_axum(refusal(problem, &new_request_id()))
-}
-
-fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {
-    let (parts, body) = response.into_parts();
-    Response::from_parts(parts, Body::from(body.to_vec()))
 }
 
 async fn listen() -> Result<TcpListener, LocalError> {

@@ -33,7 +33,8 @@ pub enum SystemRoots {
 ///
 /// Invocations that come at once, where the environment takes several, share the connection. It is
 /// closed before a snapshot of SnapStart and made anew after it, and closed when the environment ends.
-/// Lambda takes such snapshots of container images with a runtime of their own, not of zip files.
+/// Lambda takes such snapshots of functions on an OS-only runtime only if they are container images, not
+/// zip files.
 ///
 /// # Errors
 /// When the runtime's API cannot be reached.

@@ -149,7 +149,7 @@ impl TestApi {
         let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
         reporter.before_requests(connected.preconnect()).await;
         let (chat_config, access) = (chat_config(settings).await, access(settings));
-        let router = local::server::router(connected, chat_config, reporter, access);
+        let router = local::router::router(connected, chat_config, reporter, access);
         let api = Self {
             environments: vec![Environment::Here(router)],
             next: AtomicUsize::new(0),
@@ -358,7 +358,7 @@ impl Environment {
                 let (chat_config, access) = (chat_config(settings).await, access(settings));
                 let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
                 let reporter = Reporter::to_log();
-                Self::Here(local::server::router(
+                Self::Here(local::router::router(
                     database,
                     chat_config,
                     reporter,

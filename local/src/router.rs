@@ -1,0 +1,62 @@
+//! All endpoints behind one port.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use assistant::{Assistant, AssistantConfig};
+use axum::Router;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use lambda_http::http::header::HeaderValue;
+use shared::caller::REQUEST_LIMIT;
+use shared::database::Database;
+use shared::http::endpoint::REQUEST_ID;
+use shared::http::reporter::Reporter;
+use shared::http::request::{RequestLimit, new_request_id};
+use shared::problem::Problem;
+
+use crate::access::{Access, guard};
+use crate::endpoints::{self, Parts};
+use crate::service::refuse;
+
+/// What a request may take beyond the model's time.
+const TURN_MARGIN: Duration = Duration::from_secs(9);
+
+/// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
+pub fn router(
+    database: Arc<Database>,
+    assistant_config: AssistantConfig,
+    reporter: Reporter,
+    access: Access,
+) -> Router {
+    let reporter = Arc::new(reporter);
+    let limit = RequestLimit(REQUEST_LIMIT.max(assistant_config.model_timeout + TURN_MARGIN));
+    let cors = access.cors();
+    let assistant = Arc::new(Assistant::new(Arc::clone(&database), assistant_config));
+    let parts = Parts {
+        database,
+        assistant,
+    };
+    endpoints::table()
+        .iter()
+        .map(|endpoint| endpoint.serve(&parts, &reporter, limit))
+        .fold(Router::new(), Router::merge)
+        .fallback(not_found)
+        .layer(from_fn_with_state(access, guard))
+        .layer(cors)
+        .layer(map_response(with_request_id))
+}
+
+/// Preflight requests are answered before they get to an endpoint; they carry an id as well.
+async fn with_request_id(mut response: Response) -> Response {
+    if !response.headers().contains_key(REQUEST_ID)
+        && let Ok(id) = HeaderValue::from_str(&new_request_id())
+    {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+async fn not_found() -> Response {
+    refuse(&Problem::RouteNotFound)
+}

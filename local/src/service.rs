@@ -1,0 +1,75 @@
+//! An endpoint as a service of the local server: its requests in, its answers out.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http_body_util::LengthLimitError;
+use shared::caller::REQUEST_LIMIT;
+use shared::http::endpoint::{Endpoint, refusal, respond};
+use shared::http::reporter::Reporter;
+use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
+use shared::problem::Problem;
+use tokio::time::timeout;
+
+/// The longest body that is read to its end, in bytes; Lambda takes no more. What is longer than
+/// the API's own limit is answered only then, because a client that is still sending does not listen.
+const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
+
+/// One endpoint at the paths of its routes.
+pub(crate) fn route<E: Endpoint>(
+    endpoint: E,
+    reporter: &Arc<Reporter>,
+    limit: RequestLimit,
+) -> Router {
+    let paths: BTreeSet<_> = E::ROUTES.iter().map(|route| route.path).collect();
+    paths
+        .into_iter()
+        .fold(Router::new(), |router, path| {
+            router.route(path, any(answer::<E>))
+        })
+        .with_state((Arc::new(endpoint), Arc::clone(reporter), limit))
+}
+
+async fn answer<E: Endpoint>(
+    State((endpoint, reporter, limit)): State<(Arc<E>, Arc<Reporter>, RequestLimit)>,
+    request: Request,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = match timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(error)) if is_too_long(&error) => {
+            return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
+        }
+        _ => {
+            return refuse(&Problem::InvalidRequest("The body was cut off".into()));
+        }
+    };
+    let mut request =
+        lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
+    request.extensions_mut().insert(limit);
+    // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
+    let answered = tokio::spawn(async move { respond(&*endpoint, &reporter, request).await }).await;
+    match answered {
+        Ok(response) => into_axum(response),
+        Err(error) => refuse(&Problem::Internal(Box::new(error))),
+    }
+}
+
+fn is_too_long(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+}
+
+/// The answer to a request that gets to no endpoint.
+pub(crate) fn refuse(problem: &Problem) -> Response {
+    into_axum(refusal(problem, &new_request_id()))
+}
+
+fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, Body::from(body.to_vec()))
+}
