@@ -25,7 +25,7 @@ const ENVIRONMENTS: usize = 4;
 const BOUND: Duration = Duration::from_secs(18);
 
 /// How long a statement may take; a dead path shows by nothing else.
-const STATEMENT_LIMIT: Duration = Duration::from_secs(4);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Half of the requests are turns, each asked until it is answered; the others read. Gives the longest
 /// time, and how many had to be asked again.
@@ -116,7 +116,7 @@ async fn a_thousand_requests_outlive_a_cut_a_dead_path_and_a_restart() {
         // One answer of 503 while there is no server at all is in order; more are not patient enough.
         assert!(asked_again <= 2, "asked again {asked_again} times");
     }
-    assert!(slowest > STATEMENT_LIMIT, "no path was dead: {slowest:?}");
+    assert!(slowest > STATEMENT_TIMEOUT, "no path was dead: {slowest:?}");
     // One connection for each environment, and one more for each that was lost three times.
     assert!(
         proxy.connections() >= 4 * ENVIRONMENTS,

@@ -1,7 +1,7 @@
 //! The two roles: one owns the tables, the other may do what the functions do and nothing else.
 
 use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
-use shared::caller::REQUEST_LIMIT;
+use shared::caller::REQUEST_TIMEOUT;
 use shared::database::DatabaseConfig;
 use uuid::Uuid;
 
@@ -47,7 +47,7 @@ async fn the_limits_of_the_functions_end_a_statement_before_those_of_their_role(
     let connection = postgres::connect(&url).await;
     let row = connection.client().query_typed_one(statement, &[]).await;
     let seconds: i64 = row.unwrap().get(0);
-    assert!(u64::try_from(seconds).unwrap() > REQUEST_LIMIT.as_secs());
+    assert!(u64::try_from(seconds).unwrap() > REQUEST_TIMEOUT.as_secs());
 }
 
 #[tokio::test]

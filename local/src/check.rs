@@ -11,10 +11,10 @@ use crate::database::LocalDatabase;
 use crate::progress::shown;
 
 /// How long connecting may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the whole test may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SERVER: &str = "
     select
@@ -30,12 +30,12 @@ pub async fn check() -> Result<(), LocalError> {
     println!("database  {}", database.description);
     let checked = shown(
         "asking the server",
-        timeout(CHECK_LIMIT, examine(&database)),
+        timeout(CHECK_TIMEOUT, examine(&database)),
     )
     .await;
     database.close().await;
     checked.unwrap_or_else(|_| {
-        let seconds = CHECK_LIMIT.as_secs();
+        let seconds = CHECK_TIMEOUT.as_secs();
         Err(LocalError::new(format!(
             "the server did not answer within {seconds} s"
         )))
@@ -43,7 +43,7 @@ pub async fn check() -> Result<(), LocalError> {
 }
 
 async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
-    let connection = timeout(CONNECT_LIMIT, Connection::open(&database.config))
+    let connection = timeout(CONNECT_TIMEOUT, Connection::open(&database.config))
         .await
         .map_err(|_| LocalError::new("the database does not answer; is the host right?"))?
         .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;

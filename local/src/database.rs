@@ -25,7 +25,7 @@ const SERVER_FOLDER: &str = "postgres";
 const STEADY: Duration = Duration::from_secs(20);
 
 /// How long another instance may take to start its server or to stop it.
-const JOIN_LIMIT: Duration = Duration::from_secs(60);
+const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How often it is looked whether it has.
 const POLL: Duration = Duration::from_millis(100);
@@ -161,7 +161,7 @@ enum Joined {
 }
 
 async fn start_or_join() -> Result<Joined, PostgresError> {
-    let deadline = Instant::now() + JOIN_LIMIT;
+    let deadline = Instant::now() + JOIN_TIMEOUT;
     loop {
         let home = match start().await {
             Ok(server) => return Ok(Joined::Started(Box::new(server))),

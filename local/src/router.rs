@@ -8,7 +8,7 @@ use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use lambda_http::http::header::HeaderValue;
-use shared::caller::REQUEST_LIMIT;
+use shared::caller::REQUEST_TIMEOUT;
 use shared::database::Database;
 use shared::http::endpoint::REQUEST_ID;
 use shared::http::reporter::Reporter;
@@ -30,7 +30,7 @@ pub fn router(
     access: Access,
 ) -> Router {
     let reporter = Arc::new(reporter);
-    let limit = RequestLimit(REQUEST_LIMIT.max(assistant_config.model_timeout + TURN_MARGIN));
+    let limit = RequestLimit(REQUEST_TIMEOUT.max(assistant_config.model_timeout + TURN_MARGIN));
     let cors = access.cors();
     let assistant = Arc::new(Assistant::new(Arc::clone(&database), assistant_config));
     let parts = Parts {

@@ -24,10 +24,10 @@ const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8000;
 
 /// How long the head of a request may take to arrive; also how long a connection may be idle.
-const HEAD_LIMIT: Duration = Duration::from_secs(30);
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long requests under way may take to end once the server is told to stop.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(30);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long idle connections take to close then.
 const CLOSING_TIME: Duration = Duration::from_millis(100);
@@ -81,16 +81,16 @@ async fn answer_until(
     server
         .http_builder()
         .http1()
-        .header_read_timeout(HEAD_LIMIT);
+        .header_read_timeout(HEAD_TIMEOUT);
     let stopping = async {
         stop.clone().first().await;
-        handle.graceful_shutdown(Some(SHUTDOWN_LIMIT));
+        handle.graceful_shutdown(Some(SHUTDOWN_TIMEOUT));
         sleep(CLOSING_TIME).await;
         let open = handle.connection_count();
         if open > 0 {
             println!(
                 "waiting   for {open} open connection(s), at most {} s; Ctrl-C again closes them",
-                SHUTDOWN_LIMIT.as_secs()
+                SHUTDOWN_TIMEOUT.as_secs()
             );
         }
         stop.second().await;

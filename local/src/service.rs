@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use http_body_util::LengthLimitError;
-use shared::caller::REQUEST_LIMIT;
+use shared::caller::REQUEST_TIMEOUT;
 use shared::http::endpoint::{Endpoint, refusal, respond};
 use shared::http::reporter::Reporter;
 use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
@@ -40,7 +40,7 @@ async fn answer<E: Endpoint>(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match timeout(REQUEST_LIMIT, to_bytes(body, MAX_READ_BYTES)).await {
+    let body = match timeout(REQUEST_TIMEOUT, to_bytes(body, MAX_READ_BYTES)).await {
         Ok(Ok(body)) => body,
         Ok(Err(error)) if is_too_long(&error) => {
             return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));

@@ -12,14 +12,14 @@ use tokio::sync::OnceCell;
 use crate::causes::with_causes;
 
 /// How long one call may take, its repetitions included.
-const CALL_LIMIT: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
 async fn config() -> &'static SdkConfig {
     let load = || {
         let limits = TimeoutConfig::builder()
-            .operation_timeout(CALL_LIMIT)
+            .operation_timeout(CALL_TIMEOUT)
             .build();
         aws_config::defaults(BehaviorVersion::latest())
             .timeout_config(limits)

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
 /// How long a request may take where no Lambda deadline says so. API Gateway gives up after 30 s.
-pub const REQUEST_LIMIT: Duration = Duration::from_secs(29);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
 /// Who asks, and until when the answer is of use.
 #[derive(Debug, Clone)]

@@ -14,7 +14,7 @@ use super::{free_port, programs, python};
 const MOTO: &str = "moto[server]==5.2.5";
 
 /// How long it may take to start.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Moto {
     endpoint: String,
@@ -102,7 +102,7 @@ fn start() -> Moto {
             .stderr(Stdio::null())
             .spawn()
             .expect("python3 can be run");
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "moto's server does not start");
             std::thread::sleep(Duration::from_millis(50));

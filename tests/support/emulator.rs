@@ -14,7 +14,7 @@ use super::{free_port, python};
 const EMULATOR: [&str; 2] = ["--no-deps", "cargo-lambda==1.9.2"];
 
 /// How long it may take to start.
-const START_LIMIT: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An emulator with its functions; all end when it is dropped.
 pub struct Emulator {
@@ -43,7 +43,7 @@ impl Emulator {
             // The routes are in the workspace's Cargo.toml.
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let mut processes = vec![start(emulator)];
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < deadline, "the emulator does not start");
             std::thread::sleep(Duration::from_millis(10));

@@ -16,7 +16,7 @@ use super::postgres;
 use super::programs::{self, Program};
 
 /// How long it may take to start.
-const START_LIMIT: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct PgBouncer {
     port: u16,
@@ -54,7 +54,7 @@ fn start() -> PgBouncer {
         .spawn()
         .unwrap();
 
-    let deadline = Instant::now() + START_LIMIT;
+    let deadline = Instant::now() + START_TIMEOUT;
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert!(

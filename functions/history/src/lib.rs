@@ -23,7 +23,7 @@ pub struct History {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct HistoryReply {
     success: bool,
     session_id: Uuid,
     history: Vec<Message>,
@@ -54,7 +54,7 @@ impl Endpoint for History {
         let history = messages::history(&self.database, request.caller(), session_id, page).await?;
 
         let last = history.messages.last().filter(|_| history.has_more);
-        Reply::json(&Answer {
+        Reply::json(&HistoryReply {
             success: true,
             session_id,
             message_count: history.message_count,

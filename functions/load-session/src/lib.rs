@@ -21,7 +21,7 @@ pub struct LoadSession {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct LoadSessionReply {
     success: bool,
     session_id: Uuid,
     conversation_length: i64,
@@ -59,7 +59,7 @@ impl Endpoint for LoadSession {
 
         let Some(message_id) = at else {
             let resumed = sessions::resume(database, caller, session_id).await?;
-            return Reply::json(&Answer {
+            return Reply::json(&LoadSessionReply {
                 success: true,
                 session_id,
                 conversation_length: resumed.message_count,
@@ -71,7 +71,7 @@ impl Endpoint for LoadSession {
 
         let copy_id = new_id();
         let copy = sessions::fork(database, caller, session_id, message_id, copy_id).await?;
-        Reply::json(&Answer {
+        Reply::json(&LoadSessionReply {
             success: true,
             session_id: copy_id,
             conversation_length: copy.message_count,

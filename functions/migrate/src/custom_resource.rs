@@ -27,7 +27,7 @@ const MAX_REASON_CHARACTERS: usize = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long sending the answer may take, each time.
-const NOTIFICATION_LIMIT: Duration = Duration::from_secs(3);
+const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How often it is tried.
 const NOTIFICATION_ATTEMPTS: usize = 3;
@@ -160,7 +160,7 @@ async fn send(url: &str, body: &str) -> Result<(), MigrateError> {
     let failed =
         |error: reqwest::Error| MigrateError::Notification(error.without_url().to_string());
     reqwest::Client::builder()
-        .timeout(NOTIFICATION_LIMIT)
+        .timeout(NOTIFICATION_TIMEOUT)
         .build()
         .map_err(failed)?
         .put(url)

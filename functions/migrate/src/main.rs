@@ -7,7 +7,7 @@ use migrate::MigrateConfig;
 use shared::caller::time_until;
 
 /// How long an invocation may take where Lambda does not say; it says so everywhere but in an emulator.
-const DEFAULT_LIMIT: Duration = Duration::from_secs(240);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -16,7 +16,7 @@ async fn main() -> Result<(), Error> {
     let config = &config;
     lambda_runtime::run(service_fn(
         |event: LambdaEvent<serde_json::Value>| async move {
-            let limit = time_until(event.context.deadline).unwrap_or(DEFAULT_LIMIT);
+            let limit = time_until(event.context.deadline).unwrap_or(DEFAULT_TIMEOUT);
             migrate::handle(config.as_ref().map_err(Clone::clone), event.payload, limit).await
         },
     ))

@@ -22,10 +22,10 @@ use crate::config::{MigrateConfig, RoleLogin};
 const LOCK: i64 = 0x6461_6973_7379;
 
 /// How long to wait for another migrator to end.
-const LOCK_LIMIT: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one attempt to connect may take; a database that has been paused takes a while to wake.
-const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The pause between attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
@@ -234,7 +234,7 @@ pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
 async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connection, MigrateError> {
     let patient_until = Instant::now() + patience;
     loop {
-        let opened = timeout(CONNECT_LIMIT, Connection::open(config)).await;
+        let opened = timeout(CONNECT_TIMEOUT, Connection::open(config)).await;
         match opened.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out())) {
             Ok(connection) => return Ok(connection),
             Err(error) if is_transient(config, &error) && Instant::now() < patient_until => {
@@ -310,13 +310,13 @@ async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
 async fn lock(connection: &Connection) -> Result<(), MigrateError> {
     let parameters: [Parameter<'_>; 1] = [(&LOCK, Type::INT8)];
     timeout(
-        LOCK_LIMIT,
+        LOCK_TIMEOUT,
         connection
             .client()
             .query_typed("select pg_advisory_lock($1)", &parameters),
     )
     .await
-    .map_err(|_| MigrateError::Locked(LOCK_LIMIT))?
+    .map_err(|_| MigrateError::Locked(LOCK_TIMEOUT))?
     .map_err(DatabaseError::from)?;
     Ok(())
 }

@@ -20,7 +20,7 @@ pub struct Reset {
 }
 
 #[derive(Serialize)]
-struct Answer {
+struct ResetReply {
     success: bool,
     message: &'static str,
     session_id: Option<Uuid>,
@@ -55,7 +55,7 @@ impl Endpoint for Reset {
             None => sessions::open(database, caller, new_session_id).await?,
         }
 
-        Reply::json(&Answer {
+        Reply::json(&ResetReply {
             success: true,
             message: match session_id {
                 Some(_) => "Conversation history cleared. Ready for new consultation session.",

@@ -19,7 +19,7 @@ pub struct Status {
 }
 
 #[derive(Serialize)]
-struct SessionAnswer {
+struct SessionReply {
     success: bool,
     session_id: Uuid,
     conversation_length: i64,
@@ -28,7 +28,7 @@ struct SessionAnswer {
 }
 
 #[derive(Serialize)]
-struct ServiceAnswer {
+struct ServiceReply {
     success: bool,
     session_id: Option<Uuid>,
     conversation_length: i64,
@@ -63,7 +63,7 @@ impl Endpoint for Status {
 
         let Some(session_id) = request.query_id("session_id")? else {
             let schema_version = sessions::schema_version(database, caller).await?;
-            return Reply::json(&ServiceAnswer {
+            return Reply::json(&ServiceReply {
                 success: true,
                 session_id: None,
                 conversation_length: 0,
@@ -78,7 +78,7 @@ impl Endpoint for Status {
 
         observed::session(session_id);
         let statistics = sessions::statistics(database, caller, session_id).await?;
-        Reply::json(&SessionAnswer {
+        Reply::json(&SessionReply {
             success: true,
             session_id,
             conversation_length: statistics.message_count,

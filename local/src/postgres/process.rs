@@ -19,10 +19,10 @@ use crate::progress::shown;
 use crate::supervisor::{remover, supervised};
 
 /// How long a server may take to start; recovering from a crash takes a while.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a server may take to stop.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How often it is looked whether it has started or stopped.
 const POLL: Duration = Duration::from_millis(20);
@@ -189,7 +189,7 @@ impl PostgresServer {
         self.running.keep_running = None;
         let _ = files::remove(&self.place.home.join(DATABASE_URL));
         let children = [Some(&mut self.running.child), self.running.remover.as_mut()];
-        let deadline = Instant::now() + STOP_LIMIT;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         for child in children.into_iter().flatten() {
             while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
                 sleep(POLL).await;
@@ -252,7 +252,7 @@ impl Place {
 
     /// Starts the server and waits until it takes connections.
     async fn start_on(&self, port: u16, again: bool) -> Result<Running, PostgresError> {
-        let deadline = Instant::now() + STOP_LIMIT;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
             let mut running = self.spawn(port, again)?;
             if shown("starting PostgreSQL", self.ready(&mut running.child, port)).await {
@@ -335,7 +335,7 @@ impl Place {
         let Ok(config) = DatabaseConfig::parse(&self.url(port, "postgres")) else {
             return false;
         };
-        let deadline = Instant::now() + START_LIMIT;
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline && matches!(child.try_wait(), Ok(None)) {
             if Connection::open(&config).await.is_ok() {
                 return true;
@@ -358,7 +358,7 @@ impl Place {
     async fn last_server_gone(&self) -> Result<(), PostgresError> {
         let data = self.home.join("data");
         let left_over = data.join("postmaster.pid");
-        let deadline = Instant::now() + STOP_LIMIT;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         let gone = async {
             while let Some(pid) = running_pid(&left_over) {
                 if !is_server_of(pid, &data) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::parameters::Parameters;
-use crate::caller::REQUEST_LIMIT;
+use crate::caller::REQUEST_TIMEOUT;
 use crate::settings::{self, SettingsError};
 
 /// What is kept for a statement that is sent again on a new connection.
@@ -63,12 +63,12 @@ impl Limits {
             tcp_user: seconds("DATABASE_TCP_USER_TIMEOUT_SECONDS", 1..=60, 5)?,
             idle_check: seconds("DATABASE_IDLE_CHECK_SECONDS", 0..=86_400, 300)?,
         };
-        if limits.operation() >= REQUEST_LIMIT {
-            let most = (REQUEST_LIMIT - REPETITION).as_secs() - 1;
+        if limits.operation() >= REQUEST_TIMEOUT {
+            let most = (REQUEST_TIMEOUT - REPETITION).as_secs() - 1;
             return Err(SettingsError::new(format!(
                 "the limits for connecting and for a statement must be {most} s at most together, \
                  because a request ends after {} s",
-                REQUEST_LIMIT.as_secs()
+                REQUEST_TIMEOUT.as_secs()
             )));
         }
         Ok(limits)

@@ -10,7 +10,7 @@ use lambda_http::{Body, Context, RequestExt};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::caller::{Caller, REQUEST_LIMIT, time_until};
+use crate::caller::{Caller, REQUEST_TIMEOUT, time_until};
 use crate::http::body::{JsonBody, parse_id};
 use crate::http::identity;
 use crate::http::route::Route;
@@ -226,5 +226,5 @@ fn deadline(request: &lambda_http::Request) -> Instant {
         .extensions()
         .get::<RequestLimit>()
         .map(|RequestLimit(limit)| *limit);
-    Instant::now() + lambda.or(local).unwrap_or(REQUEST_LIMIT)
+    Instant::now() + lambda.or(local).unwrap_or(REQUEST_TIMEOUT)
 }

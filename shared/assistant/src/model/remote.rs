@@ -26,7 +26,7 @@ const MAX_ROUNDS: usize = 5;
 const MAX_CALLS: usize = 32;
 
 /// How long connecting to the provider may take.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A model of a provider.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Remote {
         // No redirects: the next host would get the conversation, and the key where it is in a header
         // of the provider's own.
         let client = reqwest::Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
+            .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| SettingsError::new("the model's HTTP client cannot be built"))?;

@@ -3,7 +3,7 @@
 //! middle, connections that are cut.
 //!
 //! A failure prints the shortest sequence that shows it. A longer run:
-//! `PROPTEST_CASES=1000 cargo test --workspace truth`.
+//! `PROPTEST_CASES=1000 cargo test --workspace model_based`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
