@@ -789,10 +789,10 @@ fn the_documents_name_parameters_and_outputs_that_are_there() {
 
 #[test]
 fn the_page_on_operating_says_what_to_do_about_every_failure() {
-    let readme = include_str!("../README.md");
+    let contract = include_str!("../docs/api.md");
     let operating = include_str!("../docs/operating.md");
     // The table of errors: status, codes, when.
-    let rows = readme.lines().filter(|line| line.starts_with("| 5"));
+    let rows = contract.lines().filter(|line| line.starts_with("| 5"));
     let codes: Vec<&str> = rows
         .filter_map(|row| row.split(" | ").nth(1))
         .flat_map(|codes| codes.split(", "))
