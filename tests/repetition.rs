@@ -153,7 +153,9 @@ async fn the_ids_that_a_problem_names_are_those_to_repeat_the_call_with() {
     let body = json!({ "query": "Hi", "message_id": Uuid::now_v7() });
     let answered = api.chat(body.clone()).await;
 
-    let down = TestApi::on(String::new(), "postgresql://u:p@127.0.0.1:1/d", &[]).await;
+    // In this process, wherever the rest runs: `cargo run` does not start without its database.
+    let nowhere = "postgresql://u:p@127.0.0.1:1/d";
+    let (down, _lines) = TestApi::on_lambda(String::new(), nowhere, &[]).await;
     let failed = down.chat(body).await;
     failed.assert_problem(503, "database_unavailable");
 
