@@ -1,5 +1,5 @@
-//! What is asked of AWS: secrets and credentials. Its configuration is loaded when it is first
-//! needed, so that a function that needs none of it does not pay.
+//! Calls to AWS: secrets and credentials. The SDK's configuration is loaded on first use, so a
+//! function that needs neither does not pay for it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::causes::with_causes;
 
-/// How long one call may take, its repetitions included.
+/// Timeout for one call, retries included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
@@ -28,13 +28,13 @@ async fn config() -> &'static SdkConfig {
     CONFIG.get_or_init(load).await
 }
 
-/// The text of a secret of AWS Secrets Manager.
+/// Returns the text of a secret in AWS Secrets Manager.
 ///
 /// # Errors
-/// A sentence with AWS's error code and without the secret.
+/// A sentence with AWS's error code, never with the secret.
 pub async fn secret(arn: &str) -> Result<String, String> {
     let mut settings = aws_sdk_secretsmanager::config::Builder::from(config().await);
-    // An ARN says where its secret is; a plain name does not.
+    // An ARN names the region of its secret; a plain name does not.
     if let Some(region) = arn
         .strip_prefix("arn:")
         .and_then(|arn| arn.split(':').nth(2))
@@ -60,12 +60,12 @@ pub async fn secret(arn: &str) -> Result<String, String> {
     }
 }
 
-/// The region of the environment, if there is one.
+/// The region configured in the environment, if any.
 pub async fn region() -> Option<String> {
     config().await.region().map(ToString::to_string)
 }
 
-/// The credentials of the environment; renewed by AWS's own code when they have run out.
+/// The credentials of the environment. The SDK renews them when they expire.
 ///
 /// # Errors
 /// A sentence.

@@ -1,5 +1,5 @@
-//! Connection strings in the two forms of libpq (its documentation, "Connection Strings"). Errors
-//! name the place and never quote a value.
+//! Connection strings in libpq's two forms (its documentation, "Connection Strings"). Errors say
+//! where the problem is and never quote a value.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -11,7 +11,7 @@ use crate::settings::SettingsError;
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
-/// What is said of a text that is neither form.
+/// The error for a text in neither form.
 const NEITHER_FORM: &str =
     "not a connection string such as postgresql://user:password@host:5432/database";
 
@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<Parameters, SettingsError> {
 /// `[user[:password]@][host[:port],…][/database][?name=value&…]`.
 fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     let mut parameters = Parameters::default();
-    // The first of the two decides, so a slash in a password has to be percent-encoded.
+    // The first of the two decides, so a slash in a password must be percent-encoded.
     let credentials = rest
         .find(['@', '/'])
         .filter(|at| rest[*at..].starts_with('@'));
@@ -55,7 +55,8 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
         ports.push(port);
     }
     // The rest of a password with a slash in it would be taken for the database or a parameter, and
-    // shown. Parameters have values with an @ in them, but then they are some that there are.
+    // would be printed. Parameter values may contain an @ too, but then their parameters are known
+    // ones.
     let is_known = |pair: &str| Parameters::is_known(pair.split('=').next().unwrap_or_default());
     let half_a_user = credentials.is_none() && hosts.contains(':');
     if database.contains('@')
@@ -82,7 +83,7 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
         };
         let (name, value) = (decode(name, "parameter")?, decode(value, "value")?);
         match (name.as_str(), value.as_str()) {
-            // As JDBC writes it; libpq takes it, too.
+            // JDBC's spelling, which libpq also accepts.
             ("ssl", "true") => parameters.set("sslmode", "require")?,
             _ => parameters.set(&name, &value)?,
         }
@@ -90,7 +91,7 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     Ok(parameters)
 }
 
-/// A host and its port, which may be empty. An IPv6 address stands in brackets.
+/// Splits a host from its port, which may be empty. An IPv6 address is in brackets.
 fn split_port(host: &str) -> Result<(&str, &str), SettingsError> {
     if let Some(rest) = host.strip_prefix('[') {
         return match rest.split_once(']') {
@@ -100,7 +101,7 @@ fn split_port(host: &str) -> Result<(&str, &str), SettingsError> {
         };
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
-    // Before anything behind it is named: it may be half a password with a slash in it.
+    // Checked before any later part is quoted: this may be half of a password with a slash in it.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
         return error("the port must be a number; is a / of the password not written as %2F?");
     }

@@ -6,7 +6,7 @@ use super::connection_string;
 use super::parameters::Parameters;
 use crate::settings::SettingsError;
 
-/// The members of the secrets that RDS writes, and the parameter each stands for.
+/// The members of the secrets that RDS writes, and the parameter each maps to.
 const SECRET_MEMBERS: &[(&str, &str)] = &[
     ("dbname", "dbname"),
     ("host", "host"),
