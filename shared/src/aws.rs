@@ -47,16 +47,16 @@ pub async fn secret(arn: &str) -> Result<String, String> {
         use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
         match &error {
             SdkError::ServiceError(refused) if refused.err().code().is_some() => format!(
-                "Secrets Manager says {}: {}",
+                "Secrets Manager answered {}: {}",
                 refused.err().code().unwrap_or_default(),
-                refused.err().message().unwrap_or("nothing more")
+                refused.err().message().unwrap_or("no message")
             ),
             _ => format!("Secrets Manager cannot be asked: {}", with_causes(&error)),
         }
     })?;
     match answer.secret_string() {
         Some(text) => Ok(text.to_owned()),
-        None => Err("the secret holds bytes and no text".into()),
+        None => Err("the secret is binary, not text".into()),
     }
 }
 
@@ -71,9 +71,9 @@ pub async fn region() -> Option<String> {
 /// A sentence.
 pub async fn credentials() -> Result<Credentials, String> {
     let provider = config().await.credentials_provider();
-    let provider = provider.ok_or("there are no credentials for AWS")?;
+    let provider = provider.ok_or("no AWS credentials found")?;
     provider
         .provide_credentials()
         .await
-        .map_err(|error| format!("there are no credentials for AWS: {}", with_causes(&error)))
+        .map_err(|error| format!("no AWS credentials found: {}", with_causes(&error)))
 }

@@ -84,7 +84,7 @@ pub(crate) async fn handle(
         Ok(Err(_)) => Err(MigrateError::TookTooLong(limit)),
         Err(_) => Err(MigrateError::Failed {
             step: "migrating".into(),
-            cause: "it panicked; the log has the place".into(),
+            cause: "it panicked; the log says where".into(),
         }),
     };
     if let Err(error) = &result {
@@ -118,7 +118,7 @@ async fn apply(
         // Deleting the resource leaves the data alone.
         "Delete" => Ok(None),
         _ => Err(MigrateError::InvalidEvent(
-            "its RequestType is none of Create, Update and Delete",
+            "its RequestType is not Create, Update or Delete",
         )),
     }
 }

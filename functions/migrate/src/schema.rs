@@ -87,7 +87,7 @@ pub enum MigrateError {
     #[error("{0}")]
     Config(#[from] SettingsError),
     /// It took longer than the invocation's timeout.
-    #[error("the migration was not done within {} s; give the function more time", .0.as_secs())]
+    #[error("the migration did not finish within {} s; give the function more time", .0.as_secs())]
     TookTooLong(Duration),
     /// The event asks for something else.
     #[error("unknown action; use {{\"action\": \"migrate\"}} or {{\"action\": \"status\"}}")]
@@ -96,7 +96,7 @@ pub enum MigrateError {
     #[error("the custom-resource event cannot be read: {0}")]
     InvalidEvent(&'static str),
     /// The result could not be sent to CloudFormation.
-    #[error("CloudFormation could not be told the result: {0}")]
+    #[error("the result could not be sent to CloudFormation: {0}")]
     Notification(String),
     /// The result cannot be written.
     #[error("the result cannot be written as JSON: {0}")]
@@ -106,12 +106,12 @@ pub enum MigrateError {
     Database(#[from] DatabaseError),
     /// A transaction pooler is in front of the database.
     #[error(
-        "the connection leads through a pooler in transaction mode, which cannot keep the migration's \
+        "the connection goes through a pooler in transaction mode, which cannot hold the migration's \
          lock; set MIGRATE_DATABASE_URL to the address of the database itself"
     )]
     Pooled,
     /// Another migrator is running and does not finish.
-    #[error("another migration has been running for {} s; try again when it has ended", .0.as_secs())]
+    #[error("another migration has been running for {} s; retry when it has finished", .0.as_secs())]
     Locked(Duration),
     /// An applied migration differs from the one that is compiled in.
     #[error(

@@ -69,7 +69,7 @@ impl AssistantConfig {
             )),
             None if base_url.is_some() => {
                 return Err(SettingsError::new(
-                    "MODEL_BASE_URL is set but MODEL is not; name the model to ask there",
+                    "MODEL_BASE_URL is set but MODEL is not; set MODEL to the model to use there",
                 ));
             }
             _ => Model::built_in(catalogue.unwrap_or_else(Catalogue::sample)),

@@ -149,7 +149,7 @@ impl DatabaseConfig {
     #[must_use]
     pub fn display_name(&self) -> String {
         self.known_target().map_or_else(
-            || "the database of the secret".to_owned(),
+            || "the database in the secret".to_owned(),
             |target| target.display_name(),
         )
     }

@@ -65,7 +65,7 @@ impl Connection {
         let mut attempts = target.attempts().iter().peekable();
         loop {
             let Some(transport) = attempts.next() else {
-                return Err(DatabaseError::unexpected("there is no way to connect"));
+                return Err(DatabaseError::unexpected("no transport left to try"));
             };
             let config = target.config(*transport).await?;
             let opened = match transport {
@@ -77,7 +77,11 @@ impl Connection {
             };
             match opened {
                 Err(error) if error.refuses_transport() && attempts.peek().is_some() => {
-                    tracing::warn!(cause = %error, ?transport, "trying without or with TLS instead");
+                    tracing::warn!(
+                        cause = %error,
+                        ?transport,
+                        "the server refused this transport; trying the other"
+                    );
                 }
                 outcome => return outcome,
             }

@@ -63,11 +63,11 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
         || (query.contains('@') && (half_a_user || !query.split('&').all(is_known)))
     {
         return error(
-            "there is an @ behind the host; is a / of the password not written as %2F? (An @ is %40)",
+            "there is an @ after the host; write a / in the password as %2F, and an @ as %40",
         );
     }
     if names.iter().any(|name| name.contains('@')) {
-        return error("the host has an @ in it; write an @ in the password as %40");
+        return error("the host contains an @; write an @ in the password as %40");
     }
     if names.iter().any(|name| !name.is_empty()) {
         parameters.set("host", &names.join(","))?;
@@ -97,13 +97,13 @@ fn split_port(host: &str) -> Result<(&str, &str), SettingsError> {
         return match rest.split_once(']') {
             Some((address, "")) => Ok((address, "")),
             Some((address, port)) if port.starts_with(':') => Ok((address, &port[1..])),
-            _ => error("the host has a [ without its ]"),
+            _ => error("the host has a [ without a matching ]"),
         };
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
     // Checked before any later part is quoted: this may be half of a password with a slash in it.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return error("the port must be a number; is a / of the password not written as %2F?");
+        return error("the port must be a number; write a / in the password as %2F");
     }
     Ok((name, port))
 }
@@ -142,9 +142,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, SettingsError> {
         }
         skip_white_space(&mut characters);
         if !Parameters::is_known(&name) {
-            return error(
-                "has a parameter that does not exist; a value with white space needs quotes",
-            );
+            return error("has an unknown parameter; a value with white space needs quotes");
         }
         parameters.set(&name, &value(&mut characters)?)?;
     }

@@ -73,7 +73,7 @@ impl DatabaseError {
         Self::plain(
             DatabaseErrorKind::Timeout,
             false,
-            "the statement was not answered in time and was cancelled",
+            "the statement timed out and was cancelled",
         )
     }
 
@@ -83,7 +83,7 @@ impl DatabaseError {
         Self::plain(
             DatabaseErrorKind::Unavailable,
             true,
-            "the server does not answer any more",
+            "the server stopped responding",
         )
     }
 
@@ -102,7 +102,7 @@ impl DatabaseError {
         let mut error = Self::plain(
             DatabaseErrorKind::Unavailable,
             false,
-            "connecting took too long",
+            "connecting timed out",
         );
         error.0.refusal = Refusal::Transient;
         error

@@ -35,12 +35,12 @@ pub async fn token(host: &str, port: u16, user: &str) -> Result<String, String> 
     let region = match region_of(host) {
         Some(region) => region.to_owned(),
         None => aws::region().await.ok_or(
-            "DATABASE_AUTH=iam needs a region; the host's name tells none, so set AWS_REGION",
+            "DATABASE_AUTH=iam needs a region; the host's name has none, so set AWS_REGION",
         )?,
     };
     let credentials = aws::credentials().await?;
     presign(host, port, user, &region, credentials, SystemTime::now())
-        .map_err(|error| format!("no token can be made for DATABASE_AUTH=iam: {error}"))
+        .map_err(|error| format!("cannot create a token for DATABASE_AUTH=iam: {error}"))
 }
 
 fn presign(

@@ -67,8 +67,8 @@ impl Limits {
         if limits.operation() >= REQUEST_TIMEOUT {
             let most = (REQUEST_TIMEOUT - REPETITION).as_secs() - 1;
             return Err(SettingsError::new(format!(
-                "the limits for connecting and for a statement must be {most} s at most together, \
-                 because a request ends after {} s",
+                "the timeouts for connecting and for a statement must be {most} s at most together, \
+                 because a request times out after {} s",
                 REQUEST_TIMEOUT.as_secs()
             )));
         }

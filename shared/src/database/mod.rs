@@ -130,7 +130,7 @@ impl Database {
     ) -> Result<Vec<Row>, DatabaseError> {
         match self.attempt(deadline, limit, statement, parameters).await {
             Err(error) if error.is_retryable() && Instant::now() < deadline => {
-                tracing::warn!(cause = %error, "repeating a statement");
+                tracing::warn!(cause = %error, "retrying a statement");
                 observed::repeat();
                 self.attempt(deadline, limit, statement, parameters)
                     .await
@@ -216,7 +216,7 @@ impl Database {
         loop {
             match Connection::open(&self.config).await {
                 Err(error) if error.is_transient() && Instant::now() + pause < limit => {
-                    tracing::info!(cause = %error, "the database does not take connections yet");
+                    tracing::info!(cause = %error, "the database is not accepting connections yet");
                     sleep(pause).await;
                     pause *= 2;
                 }

@@ -125,15 +125,18 @@ impl Parameters {
             return Ok(());
         }
         if IGNORED.contains(&name) {
-            tracing::warn!(parameter = name, "a connection parameter for other clients");
+            tracing::warn!(
+                parameter = name,
+                "ignoring a connection parameter for other clients"
+            );
             return Ok(());
         }
         let nameable = |character: char| character.is_ascii_alphabetic() || character == '_';
         Err(SettingsError::new(if name.chars().all(nameable) {
             format!("the parameter {name} is not supported")
         } else {
-            "has a parameter whose name cannot be one; is a special character of the password not \
-             percent-encoded?"
+            "has a parameter with an invalid name; percent-encode special characters in the \
+             password"
                 .into()
         }))
     }

@@ -108,7 +108,7 @@ impl Roots {
                 match Certificate::stack_from_pem(&pem) {
                     Ok(certificates) if !certificates.is_empty() => Ok(certificates),
                     _ => Err(SettingsError::new(format!(
-                        "sslrootcert {shown} holds no certificate"
+                        "sslrootcert {shown} contains no certificate"
                     ))),
                 }
             }
@@ -230,12 +230,12 @@ mod tests {
             let certificate = pem.parse_x509().unwrap();
             assert!(
                 certificate.validity().not_after.timestamp() > a_year,
-                "{} ends soon",
+                "{} expires soon",
                 certificate.subject()
             );
             count += 1;
         }
         assert_eq!(count, BUNDLE.matches(END).count());
-        assert_eq!(count, BUNDLE.matches("# ").count(), "each has its comment");
+        assert_eq!(count, BUNDLE.matches("# ").count(), "each has a comment");
     }
 }

@@ -170,22 +170,20 @@ fn set_addresses(
         return refuse("names no host");
     }
     if hosts.is_empty() {
-        return refuse(
-            "hostaddr needs host as well, which is the name in the server's certificate",
-        );
+        return refuse("hostaddr needs host as well: the name in the server's certificate");
     }
     let sockets = hosts.iter().filter(|host| is_socket(host)).count();
     if sockets > 0 && sockets < hosts.len() {
-        return refuse("Unix sockets and hosts cannot be named together");
+        return refuse("Unix sockets and hosts cannot be combined");
     }
     if hosts.iter().any(String::is_empty) {
         return refuse("one of the hosts is empty");
     }
     if !addresses.is_empty() && addresses.len() != hosts.len() {
-        return refuse("hostaddr must name as many as host");
+        return refuse("hostaddr must list one address for each host");
     }
     if ports.len() > 1 && ports.len() != hosts.len() {
-        return refuse("port must be one, or as many as host");
+        return refuse("port must be a single port, or one for each host");
     }
     for host in hosts {
         config.host(host);
@@ -272,7 +270,7 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingsError
 /// A token is made for one host and replaces the password: it must not be sent to any other server.
 fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), SettingsError> {
     if hosts.len() != 1 {
-        return refuse("DATABASE_AUTH=iam takes one host by its name");
+        return refuse("DATABASE_AUTH=iam needs exactly one host, given by its name");
     }
     if config.get_user().is_none() {
         return refuse("DATABASE_AUTH=iam needs a user");

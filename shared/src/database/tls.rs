@@ -106,7 +106,7 @@ impl TlsSettings {
         };
         if given_roots == Some("system") && mode < SslMode::VerifyFull {
             return refuse(
-                "sslrootcert=system needs sslmode=verify-full: anybody has a certificate of these authorities",
+                "sslrootcert=system needs sslmode=verify-full: anyone can get a certificate from these authorities",
             );
         }
         let direct = match parameters.get("sslnegotiation") {
@@ -130,8 +130,8 @@ impl TlsSettings {
         if mode < SslMode::VerifyFull && roots.are_public() {
             return refuse(
                 "checking the authority alone (verify-ca, or sslrootcert with a weaker mode) needs \
-                 sslrootcert to be a file with the authority of your server: anybody has a certificate of \
-                 a public one; or use verify-full",
+                 sslrootcert to be a file with the authority of your server, because anyone can get a \
+                 certificate from a public one; or use verify-full",
             );
         }
         Ok(Self {
@@ -205,7 +205,7 @@ fn read_identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, Setti
     let (certificate, key) = (read("sslcert", certificate)?, read("sslkey", key)?);
     if !key.starts_with(b"-----BEGIN PRIVATE KEY-----") {
         return Err(SettingsError::new(
-            "sslkey must be an unencrypted PKCS#8 key in PEM; convert it by `openssl pkcs8 -topk8 \
+            "sslkey must be an unencrypted PKCS#8 key in PEM; convert it with `openssl pkcs8 -topk8 \
              -nocrypt -in key.pem`",
         ));
     }

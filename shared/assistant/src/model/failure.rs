@@ -88,9 +88,9 @@ pub fn describe(error: &Error) -> String {
         Error::RequiresApiKey { .. } | Error::NoAuthData { .. } | Error::NoAuthResolver { .. } => {
             "the provider's key is missing".into()
         }
-        Error::Resolver { .. } => "the provider's key or address cannot be found".into(),
-        Error::ChatResponseGeneration { .. } => "the answer cannot be understood".into(),
-        _ => "the request could not be made or its answer not be read".into(),
+        Error::Resolver { .. } => "the provider's key or address cannot be resolved".into(),
+        Error::ChatResponseGeneration { .. } => "the answer cannot be parsed".into(),
+        _ => "the request could not be sent or its answer could not be read".into(),
     }
 }
 
@@ -103,7 +103,7 @@ fn describe_call(error: &webc::Error) -> String {
         webc::Error::ResponseFailedNotJson { .. }
         | webc::Error::ResponseFailedInvalidJson { .. }
         | webc::Error::JsonValueExt(_) => "the answer is not JSON".into(),
-        webc::Error::Reqwest(error) if error.is_timeout() => "the provider took too long".into(),
+        webc::Error::Reqwest(error) if error.is_timeout() => "the provider timed out".into(),
         webc::Error::Reqwest(error) => {
             format!("the provider cannot be reached: {}", causes(error))
         }

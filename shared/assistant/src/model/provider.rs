@@ -35,7 +35,7 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsErr
             Ok(ModelIden::new(kind, name.to_owned()))
         }
         _ => Err(SettingsError::new(format!(
-            "no provider is known for MODEL {name}; put its name before it, as in \
+            "no provider is known for MODEL {name}; put the provider before it, as in \
              {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
         ))),
     }
@@ -87,6 +87,6 @@ async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
 pub async fn require_region() -> Result<(), SettingsError> {
     match shared::aws::region().await {
         Some(_) => Ok(()),
-        None => Err(SettingsError::new("MODEL names Bedrock; set AWS_REGION")),
+        None => Err(SettingsError::new("MODEL uses Bedrock; set AWS_REGION")),
     }
 }

@@ -142,7 +142,7 @@ impl Remote {
             request = request.append_message(responses);
         }
         Err(ModelFailure::new(format!(
-            "the model called functions {MAX_ROUNDS} times and did not answer"
+            "the model called functions in {MAX_ROUNDS} rounds and did not answer"
         )))
     }
 
@@ -151,7 +151,7 @@ impl Remote {
         let asked = async move { client.exec_chat(target, request, None).await };
         let response = if self.target.model.adapter_kind == AdapterKind::BedrockSigv4 {
             let runtime = blocking_runtime()
-                .ok_or_else(|| ModelFailure::new("no thread can be started to sign requests"))?;
+                .ok_or_else(|| ModelFailure::new("cannot start a thread to sign requests"))?;
             // A set, because it aborts its task when the caller stops waiting.
             let mut task = JoinSet::new();
             task.spawn_on(asked, runtime.handle());
@@ -197,7 +197,7 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
             .as_ref()
             .map_or("none given", |reason| reason.raw());
         return Err(ModelFailure::new(format!(
-            "the model answered with no text (reason: {reason})"
+            "the model returned no text (reason: {reason})"
         )));
     }
     Ok(Answer {

@@ -20,7 +20,7 @@ pub fn cut_off(mut text: String) -> String {
     if text.len() > MAX_STORED_BYTES {
         text.truncate(text.floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len()));
         text.push_str(CUT_OFF);
-        tracing::warn!("an answer was cut off that is too long to be stored");
+        tracing::warn!("an answer was too long to store and was cut off");
     }
     text
 }
@@ -37,7 +37,7 @@ pub fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
         fitting.push(value);
     }
     if all.peek().is_some() {
-        tracing::warn!("function calls or recordings were left out that are too long to be stored");
+        tracing::warn!("function calls or recordings were too long to store and were left out");
     }
     fitting
 }
