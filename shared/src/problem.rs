@@ -30,7 +30,7 @@ pub enum Problem {
     )]
     InvalidCursor(&'static str),
     /// An authorizer is configured, but nothing that it passed on identifies a caller.
-    #[error("The credentials name no caller; sign in again")]
+    #[error("The credentials do not identify a caller; sign in again")]
     Unauthorized,
     /// The caller may not do this. Says what to do.
     #[error("{0}")]
@@ -42,19 +42,19 @@ pub enum Problem {
     #[error("There is no message {0} in this session")]
     MessageNotFound(Uuid),
     /// The route exists, but not for this method. Holds the methods it accepts.
-    #[error("This route answers {} only", .0.join(" and "))]
+    #[error("This route only accepts {}", .0.join(" and "))]
     MethodNotAllowed(Vec<&'static str>),
     /// No route has this path.
     #[error("There is no route for this path")]
     RouteNotFound,
     /// Another turn of the session is in progress.
-    #[error("A turn of this session is in progress; repeat the call when it has ended")]
+    #[error("A turn of this session is in progress; retry when it has finished")]
     SessionBusy,
     /// The session was reset.
-    #[error("This session was reset; load-session opens it again")]
+    #[error("This session was reset; load-session reopens it")]
     SessionInactive,
     /// The message id was already used for another query.
-    #[error("message_id was used in this session with another query; choose a new one")]
+    #[error("message_id was already used in this session with another query; choose a new one")]
     MessageIdReused,
     /// The body is longer than the limit, in bytes.
     #[error("The body is longer than {0} bytes")]
@@ -63,17 +63,17 @@ pub enum Problem {
     #[error("Send the body as JSON, with content-type: application/json")]
     UnsupportedMediaType,
     /// A setting is missing or invalid; the log names it.
-    #[error("This service is not configured; the log of the function names the setting")]
+    #[error("This service is not configured; the function's log names the setting")]
     NotConfigured,
     /// An internal error.
-    #[error("Something went wrong on our side; the log has the cause under this request_id")]
+    #[error("Something went wrong on our side; the cause is in the log under this request_id")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
     /// The model failed.
-    #[error("The model could not answer; the message is kept, repeat the call with its message_id")]
+    #[error("The model could not answer; the message is kept, retry with its message_id")]
     ModelError(#[source] Box<dyn Error + Send + Sync>),
     /// The model took too long.
     #[error(
-        "The model took longer than {} s; the message is kept, repeat the call with its message_id",
+        "The model took longer than {} s; the message is kept, retry with its message_id",
         .0.as_secs()
     )]
     ModelTimeout(Duration),
@@ -83,7 +83,7 @@ pub enum Problem {
     )]
     ModelContextExceeded(#[source] Box<dyn Error + Send + Sync>),
     /// The database cannot be reached or is out of resources.
-    #[error("The database cannot be reached at the moment; repeat the call later")]
+    #[error("The database cannot be reached at the moment; retry later")]
     DatabaseUnavailable(#[source] DatabaseError),
     /// A statement exceeded its timeout.
     #[error("The database took too long for this call; nothing else is known to be wrong with it")]
@@ -92,7 +92,7 @@ pub enum Problem {
     #[error("The database has not been migrated to this version; run migrate")]
     SchemaMissing(#[source] DatabaseError),
     /// The database user lacks rights; holds them as `RIGHT on object`.
-    #[error("The database user lacks {missing}; grant it to the role the functions connect with")]
+    #[error("The database user lacks {missing}; grant it to the role the functions connect as")]
     DatabasePermission {
         /// The missing rights, each as `RIGHT on object`.
         missing: String,

@@ -88,7 +88,7 @@ impl Catalogue {
                 "topic": { "type": "string", "description": "What the recordings should be about" },
                 "limit": {
                     "type": "integer",
-                    "description": "How many recordings at most",
+                    "description": "The maximum number of recordings",
                     "minimum": 1,
                     "maximum": MAX_LIMIT,
                 },

@@ -76,7 +76,7 @@ impl JsonBody {
         match self.get(name)? {
             None => Ok(None),
             Some(Value::String(text)) => parse_id(name, text).map(Some),
-            Some(_) => Err(invalid(name, "must be a UUID in a string")),
+            Some(_) => Err(invalid(name, "must be a UUID string")),
         }
     }
 

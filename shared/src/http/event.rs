@@ -92,7 +92,7 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
         ),
         // A load balancer's event also has a method, but no authorizer that we could ask.
         Api::Rest if event["httpMethod"].is_null() || !context["elb"].is_null() => {
-            return Err(unreadable("it comes from no API"));
+            return Err(unreadable("it does not come from an API"));
         }
         Api::Rest => (
             method(&event["httpMethod"])?,
@@ -133,7 +133,7 @@ fn unreadable(why: &str) -> Problem {
 
 fn method(name: &Value) -> Result<Method, Problem> {
     let name = name.as_str().unwrap_or_default();
-    Method::from_bytes(name.as_bytes()).map_err(|_| unreadable("its method is none"))
+    Method::from_bytes(name.as_bytes()).map_err(|_| unreadable("its method is not valid"))
 }
 
 /// Builds the address from path and query string, escaping every character it may not contain.
@@ -156,7 +156,7 @@ fn text<'a>(event: &'a Value, name: &str) -> Result<&'a str, Problem> {
     match &event[name] {
         Value::Null => Ok(""),
         Value::String(text) => Ok(text),
-        _ => Err(unreadable(&format!("{name} is no text"))),
+        _ => Err(unreadable(&format!("{name} is not a string"))),
     }
 }
 
@@ -168,7 +168,7 @@ fn parameters(event: &Value) -> Result<String, Problem> {
             query.append_pair(name, text);
             Ok(())
         }
-        _ => Err(unreadable("a parameter is no text")),
+        _ => Err(unreadable("a parameter is not a string")),
     };
     // The first has every value of a name, the second only the last.
     for members in ["multiValueQueryStringParameters", "queryStringParameters"] {
@@ -185,7 +185,7 @@ fn parameters(event: &Value) -> Result<String, Problem> {
                 break;
             }
             Value::Null | Value::Object(_) => {}
-            _ => return Err(unreadable("its parameters are no object")),
+            _ => return Err(unreadable("its parameters are not an object")),
         }
     }
     Ok(query.finish())
@@ -220,7 +220,7 @@ fn body(event: &mut Value) -> Result<Body, Problem> {
             .map(Body::Binary)
             .map_err(|_| unreadable("its body is not base64")),
         Value::String(text) => Ok(Body::Text(text)),
-        _ => Err(unreadable("its body is no text")),
+        _ => Err(unreadable("its body is not a string")),
     }
 }
 

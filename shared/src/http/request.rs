@@ -174,7 +174,7 @@ impl Request {
         let fields = JsonBody::parse(&self.body);
         if fields.is_ok_and(|fields| fields.contains(name)) {
             return Err(Problem::InvalidRequest(format!(
-                "`{name}` belongs into the query string, not into the body"
+                "`{name}` belongs in the query string, not in the body"
             )));
         }
         Ok(())

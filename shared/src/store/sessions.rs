@@ -249,13 +249,13 @@ pub async fn fork(
     let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;
     if message_count > MAX_COPIED_MESSAGES {
         return Err(Problem::InvalidRequest(format!(
-            "`at` is message {message_count} of the session; a copy holds {MAX_COPIED_MESSAGES} at most"
+            "`at` is message {message_count} of the session; a copy can hold at most {MAX_COPIED_MESSAGES}"
         )));
     }
     let bytes: i64 = row.try_get("bytes").map_err(DatabaseError::from)?;
     if bytes > MAX_COPIED_BYTES {
         return Err(Problem::InvalidRequest(format!(
-            "what is said up to `at` takes {bytes} bytes; a copy holds {MAX_COPIED_BYTES} at most"
+            "the messages up to `at` take {bytes} bytes; a copy can hold at most {MAX_COPIED_BYTES}"
         )));
     }
     Ok(Resumed {

@@ -26,7 +26,7 @@ const QUOTE_CHARACTERS: usize = 80;
 /// Answers a question; the same conversation always gets the same answer.
 pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str) -> Answer {
     let mut sentences = vec![
-        "I am Daissy's built-in model: no language model, just enough to try the service out. Set \
+        "I am Daissy's built-in model: not a language model, just enough to try out the service. Set \
          MODEL to talk to a real one."
             .to_owned(),
         format!("You said: “{}”.", quote(question)),
@@ -68,7 +68,7 @@ fn memory(context: &[ContextMessage]) -> Option<String> {
     Some(match said.next() {
         None => format!("Before that you said: “{}”.", quote(&last.content)),
         Some(first) => format!(
-            "Before that you said: “{}”; as far back as I look, it began with: “{}”.",
+            "Before that you said: “{}”; the earliest message I can see is: “{}”.",
             quote(&last.content),
             quote(&first.content)
         ),
