@@ -1,10 +1,10 @@
--- The two roles of a database for Daissy. Run it once as an administrator, in that database and before
--- the first migration:
+-- The two roles of a database for Daissy. Run this file once as an administrator, in that database
+-- and before the first migration:
 --
 --     psql "$ADMIN_URL" -f migrations/roles.sql
 --
--- Running it again is harmless. Neither role has a password yet; give each one with \password. `migrate`
--- runs this file by itself where MIGRATE_CREATE_ROLES is set.
+-- Running it again is harmless. Neither role has a password yet; set one for each with \password.
+-- `migrate` runs this file by itself if MIGRATE_CREATE_ROLES is set.
 
 do $$
 begin
@@ -12,13 +12,15 @@ begin
     if not exists (select from pg_roles where rolname = 'daissy_owner') then
         create role daissy_owner login;
     end if;
-    -- What the functions connect as. Its rights on the tables come from `migrate`, which knows them.
+    -- The role the functions connect as. Its rights on the tables come from `migrate`, which knows
+    -- them.
     if not exists (select from pg_roles where rolname = 'daissy_app') then
         create role daissy_app login;
     end if;
 
-    -- To give it the tables, and for an administrator to run `migrate` in its place. A superuser needs
-    -- no membership. (Since version 16 whoever creates a role can grant it, but is no full member.)
+    -- Needed to transfer the tables to it, and for an administrator to run `migrate` in its stead.
+    -- A superuser needs no membership. (Since version 16 the creator of a role can grant it, but is
+    -- not a full member.)
     if current_user <> 'daissy_owner'
         and not (select rolsuper from pg_roles where rolname = current_user)
     then
@@ -31,13 +33,13 @@ begin
 end
 $$;
 
--- Limits on the server's side. They hold whatever the connection leads through, and also for a
--- statement whose function is gone. Above every limit that the functions themselves may have: 4 s by
--- default, 20 s at most, and for a copy of a long session the time of a request.
+-- Timeouts on the server. They apply whatever lies between it and the functions, and also to a
+-- statement whose function is gone. They are above every timeout the functions themselves may have:
+-- 4 s by default, 20 s at most, and for a copy of a long session the time of a request.
 alter role daissy_app set statement_timeout = '30s';
 alter role daissy_app set idle_in_transaction_session_timeout = '10s';
 
--- Tables from before there were roles.
+-- Tables that were created before the roles existed.
 do $$
 declare
     name text;

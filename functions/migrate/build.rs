@@ -1,4 +1,5 @@
-//! Builds `migrate` anew when a migration is added or removed; a changed one is seen anyway.
+//! Rebuilds `migrate` when a migration is added or removed; changes to existing ones are detected
+//! anyway.
 
 fn main() {
     println!("cargo::rerun-if-changed=../../migrations");

@@ -1,5 +1,5 @@
-//! What is asked of AWS: secrets and credentials. Its configuration is loaded when it is first
-//! needed, so that a function that needs none of it does not pay.
+//! Calls to AWS: secrets and credentials. The SDK's configuration is loaded on first use, so a
+//! function that needs neither does not pay for it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 
 use crate::causes::with_causes;
 
-/// How long one call may take, its repetitions included.
+/// Timeout for one call, retries included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
@@ -28,13 +28,13 @@ async fn config() -> &'static SdkConfig {
     CONFIG.get_or_init(load).await
 }
 
-/// The text of a secret of AWS Secrets Manager.
+/// Returns the text of a secret in AWS Secrets Manager.
 ///
 /// # Errors
-/// A sentence with AWS's error code and without the secret.
+/// A sentence with AWS's error code, never with the secret.
 pub async fn secret(arn: &str) -> Result<String, String> {
     let mut settings = aws_sdk_secretsmanager::config::Builder::from(config().await);
-    // An ARN says where its secret is; a plain name does not.
+    // An ARN names the region of its secret; a plain name does not.
     if let Some(region) = arn
         .strip_prefix("arn:")
         .and_then(|arn| arn.split(':').nth(2))
@@ -47,33 +47,33 @@ pub async fn secret(arn: &str) -> Result<String, String> {
         use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
         match &error {
             SdkError::ServiceError(refused) if refused.err().code().is_some() => format!(
-                "Secrets Manager says {}: {}",
+                "Secrets Manager answered {}: {}",
                 refused.err().code().unwrap_or_default(),
-                refused.err().message().unwrap_or("nothing more")
+                refused.err().message().unwrap_or("no message")
             ),
             _ => format!("Secrets Manager cannot be asked: {}", with_causes(&error)),
         }
     })?;
     match answer.secret_string() {
         Some(text) => Ok(text.to_owned()),
-        None => Err("the secret holds bytes and no text".into()),
+        None => Err("the secret is binary, not text".into()),
     }
 }
 
-/// The region of the environment, if there is one.
+/// The region configured in the environment, if any.
 pub async fn region() -> Option<String> {
     config().await.region().map(ToString::to_string)
 }
 
-/// The credentials of the environment; renewed by AWS's own code when they have run out.
+/// The credentials of the environment. The SDK renews them when they expire.
 ///
 /// # Errors
 /// A sentence.
 pub async fn credentials() -> Result<Credentials, String> {
     let provider = config().await.credentials_provider();
-    let provider = provider.ok_or("there are no credentials for AWS")?;
+    let provider = provider.ok_or("no AWS credentials found")?;
     provider
         .provide_credentials()
         .await
-        .map_err(|error| format!("there are no credentials for AWS: {}", with_causes(&error)))
+        .map_err(|error| format!("no AWS credentials found: {}", with_causes(&error)))
 }

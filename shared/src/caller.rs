@@ -1,4 +1,4 @@
-//! Who asks, and until when the answer is of use.
+//! The caller of a request and the request's deadline.
 
 use std::fmt::{self, Display};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,36 +7,36 @@ use openssl::sha::Sha256;
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
-/// How long a request may take where no Lambda deadline says so. API Gateway gives up after 30 s.
+/// Timeout for a request without a Lambda deadline. API Gateway gives up after 30 s.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
-/// Who asks, and until when the answer is of use.
+/// The caller of a request and the request's deadline.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// Whom the authorizer vouches for; `None` where no authorizer is configured.
+    /// The identity that the authorizer vouches for; `None` if no authorizer is configured.
     pub owner: Option<Owner>,
     /// When the answer must be ready.
     pub deadline: Instant,
 }
 
-/// Somebody an authorizer vouches for. `Display` is the form that is stored: `kind:subject`, so that
-/// two kinds of identity never mean the same owner.
+/// An identity that an authorizer vouches for. `Display` is the stored form, `kind:subject`, so
+/// that two kinds of identity never mean the same owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
     kind: Kind,
     subject: String,
 }
 
-/// What an owner's name is unique in.
+/// The kind of an identity. A subject is unique only within its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The subject of a token, as JWT authorizers and Cognito user pools hand it on.
+    /// The subject of a token, as JWT authorizers and Cognito user pools pass it on.
     Jwt,
-    /// What a Lambda authorizer says.
+    /// The subject that a Lambda authorizer returns.
     Lambda,
-    /// The id that a Cognito identity pool gives each of its users.
+    /// The id that a Cognito identity pool assigns to each of its users.
     CognitoIdentity,
-    /// The unique id of an IAM principal: a user, or a role and the name of its session.
+    /// The unique id of an IAM principal: a user, or a role and its session name.
     Iam,
 }
 
@@ -58,7 +58,7 @@ impl Display for Owner {
 }
 
 impl Owner {
-    /// Somebody who is vouched for. `None` for a subject that names nobody.
+    /// An identity that is vouched for; `None` if the subject is blank or contains NUL.
     #[must_use]
     pub fn new(kind: Kind, subject: &str) -> Option<Self> {
         (!subject.trim().is_empty() && !subject.contains('\0')).then(|| Self {
@@ -69,14 +69,14 @@ impl Owner {
 }
 
 impl Caller {
-    /// The owner in the form that is stored.
+    /// The owner in its stored form.
     #[must_use]
     pub fn owner_key(&self) -> Option<String> {
         self.owner.as_ref().map(ToString::to_string)
     }
 
-    /// The session that a message means whose caller names none: the same for every repetition of the
-    /// call, and another for every other caller.
+    /// The session for a message sent without a session id: the same each time the call is
+    /// repeated, and a different one for every other caller.
     #[must_use]
     pub fn session_of(&self, message_id: Uuid) -> Uuid {
         let (kind, subject) = match &self.owner {
@@ -85,7 +85,7 @@ impl Caller {
         };
         let mut digest = Sha256::new();
         for part in [kind.as_bytes(), subject.as_bytes(), message_id.as_bytes()] {
-            // With their lengths, so that no two triples read the same.
+            // Each part is preceded by its length, so that no two triples hash the same input.
             digest.update(&(part.len() as u64).to_be_bytes());
             digest.update(part);
         }
@@ -95,8 +95,8 @@ impl Caller {
     }
 }
 
-/// The time until a deadline of Lambda's, given in milliseconds since 1970. `None` where that has
-/// passed, as with the deadlines of cargo-lambda, which are no points in time.
+/// The time left until a Lambda deadline, which is in milliseconds since 1970. `None` if it has
+/// passed, as with cargo-lambda's deadlines, which are not points in time.
 #[must_use]
 pub fn time_until(deadline_ms: u64) -> Option<Duration> {
     (UNIX_EPOCH + Duration::from_millis(deadline_ms))
@@ -131,7 +131,7 @@ mod tests {
             assert!(!sessions[..index].contains(session), "{:?}", owners[index]);
             assert_eq!(*session, caller(owners[index]).session_of(message_id));
         }
-        // Made by Python's hashlib. A derived id must never change from version to version.
+        // Computed with Python's hashlib. A derived id must never change between versions.
         assert_eq!(
             sessions[1].to_string(),
             "fb3ff5b1-8c8a-8608-923d-d126e96a1a5f"

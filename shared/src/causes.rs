@@ -1,5 +1,5 @@
-//! What is behind an error, in words. Every error type that gets here keeps content and secrets out of
-//! its `Display`.
+//! Renders the causes behind an error. Every error type that gets here keeps content and secrets
+//! out of its `Display`.
 
 use std::error::Error;
 

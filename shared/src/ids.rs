@@ -2,9 +2,9 @@
 
 use uuid::{NoContext, Timestamp, Uuid};
 
-/// A UUID of version 7 with 74 random bits. [`Uuid::now_v7`] leaves fewer: ids of one process and
-/// millisecond share a counter, and where no authorizer is configured a session's id is all that
-/// protects it.
+/// A version 7 UUID with 74 random bits. [`Uuid::now_v7`] has fewer, because ids that one process
+/// makes within a millisecond share a counter. If no authorizer is configured, its id is all that
+/// protects a session.
 #[must_use]
 pub fn new_id() -> Uuid {
     Uuid::new_v7(Timestamp::now(NoContext))
@@ -17,7 +17,8 @@ mod tests {
     #[test]
     fn ids_of_one_moment_have_no_counter_in_common() {
         let ids: Vec<u128> = (0..200).map(|_| new_id().as_u128()).collect();
-        // Behind the time, the version and the variant. With a counter, neighbours agree in these bits.
+        // The bits after the time, the version and the variant. With a counter, neighbours agree in
+        // them.
         let high_bits = |id: &u128| (id >> 40) & 0x3f_ffff;
         let agreeing = ids
             .windows(2)

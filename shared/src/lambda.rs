@@ -1,4 +1,4 @@
-//! The Lambda bootstrap of an HTTP function: built once, lent to each invocation, closed politely.
+//! The Lambda bootstrap of an HTTP function: built once, lent to each invocation, closed cleanly.
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -17,27 +17,26 @@ use crate::http::reporter::Reporter;
 use crate::http::request::request_id_in;
 use crate::logging;
 
-/// Whether a function verifies other servers than RDS, for which it needs the system's authorities.
+/// Whether a function verifies servers other than RDS, which needs the system's root certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SystemRoots {
-    /// It talks to its database alone.
+    /// It talks only to its database.
     Unused,
-    /// It talks to other servers, too.
+    /// It also talks to other servers.
     Needed,
 }
 
-/// Runs a function until its environment ends. `build` makes the endpoint, once, in the init phase,
-/// where the processor is at its fastest and the database is connected, too; one that is down does not
-/// keep the function from starting. Neither does a setting that cannot be used: its callers are told,
-/// which is more than they hear of a function that does not start.
+/// Runs a function until its environment ends. `build` makes the endpoint once, in the init phase,
+/// where the CPU is at its fastest; the database is connected there as well. A database that is
+/// down does not keep the function from starting. Neither does an invalid setting: callers are told
+/// about it, which is more than they would learn from a function that does not start.
 ///
-/// Invocations that come at once, where the environment takes several, share the connection. It is
-/// closed before a snapshot of SnapStart and made anew after it, and closed when the environment ends.
-/// Lambda takes such snapshots of functions on an OS-only runtime only if they are container images, not
-/// zip files.
+/// Concurrent invocations, in an environment that takes several, share the connection. It is closed
+/// before a SnapStart snapshot, reopened after the restore, and closed when the environment ends.
+/// On an OS-only runtime, Lambda takes snapshots only of container images, not of zip files.
 ///
 /// # Errors
-/// When the runtime's API cannot be reached.
+/// When the Lambda runtime API cannot be reached.
 pub fn run<E: Endpoint>(
     system_roots: SystemRoots,
     build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
@@ -51,7 +50,7 @@ pub fn run<E: Endpoint>(
         leave_system_roots_alone();
     }
     let database = config.map(|config| Arc::new(Database::new(config)));
-    // One thread: only then the first look at a connection after a freeze tells the truth.
+    // One thread: only then is the first check of the connection after a freeze reliable.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
@@ -72,7 +71,7 @@ pub fn run<E: Endpoint>(
 /// A function in its environment.
 struct Function<E: Endpoint> {
     reporter: Reporter,
-    /// `None` where none is configured.
+    /// `None` if none is configured.
     database: Option<Arc<Database>>,
     endpoint: Configured<E>,
 }
@@ -108,7 +107,7 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
         .await
 }
 
-/// Answers an event of Lambda's, whatever it holds; `reporter` writes its line.
+/// Answers a Lambda event, whatever it contains; `reporter` writes its log line.
 pub async fn respond_to_event<E: Endpoint>(
     endpoint: &E,
     reporter: &Reporter,
@@ -125,9 +124,9 @@ pub async fn respond_to_event<E: Endpoint>(
     EventResponse::new(api, response)
 }
 
-/// Sees to it that the connection's place at the server is free as soon as the environment ends. For
-/// that the runtime's API has to know us as an extension; where it does not take us, the server finds
-/// out by itself.
+/// Closes the connection when the environment shuts down, which frees its slot immediately. Lambda
+/// signals shutdown only to registered extensions; if registration fails, the server has to notice
+/// by itself.
 async fn close_at_the_end<E: Endpoint>(function: Arc<Function<E>>) {
     let close = move || async move { function.close().await };
     let registered = AssertUnwindSafe(spawn_graceful_shutdown_handler(close));
@@ -154,15 +153,15 @@ impl<E: Endpoint> SnapStartResource for AcrossSnapshots<E> {
     }
 }
 
-/// Keeps OpenSSL from reading the system's certificates, which it does for every connector, also for
-/// one that is told not to use them, and which takes longer than all else in a cold start. It does as
-/// the variable says, unless somebody has set it.
+/// Keeps OpenSSL from loading the system's certificates. It loads them for every connector, even
+/// one that is told not to use them, and that takes longer than everything else in a cold start.
+/// OpenSSL takes the path from this variable; a value that is already set is left alone.
 #[allow(unsafe_code)]
 fn leave_system_roots_alone() {
     const CERTIFICATES: &str = "SSL_CERT_FILE";
     if std::env::var_os(CERTIFICATES).is_none() {
-        // SAFETY: nobody reads the environment meanwhile. This runs before the runtime is built, so
-        // there is no other thread.
+        // SAFETY: nothing reads the environment concurrently. This runs before the runtime is
+        // built, so there is no other thread.
         unsafe { std::env::set_var(CERTIFICATES, "/dev/null") };
     }
 }

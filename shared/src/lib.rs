@@ -1,11 +1,12 @@
-//! What every function of Daissy shares, in three wings on common ground.
+//! The code shared by all of Daissy's functions: three wings on common ground.
 //!
-//! [`database`] is the connection to PostgreSQL and knows no table; [`store`] holds every statement;
-//! [`http`] is the boundary. `store` and `http` know nothing of each other. [`problem`] is what can go
-//! wrong, for both, and everything else is ground that knows no wing. [`lambda`] puts them together.
+//! [`database`] is the connection to PostgreSQL and knows no table; [`store`] holds every
+//! statement; [`http`] is the boundary. `store` and `http` do not know each other. [`problem`]
+//! lists what can go wrong in either. Everything else is ground and knows no wing. [`lambda`] puts
+//! them together.
 //!
-//! Nothing here knows a route or a model. A function is an [`http::endpoint::Endpoint`]; it reads typed
-//! values from a [`http::request::Request`], asks the store once, and answers with a
+//! Nothing here knows a route or a model. A function is an [`http::endpoint::Endpoint`]: it reads
+//! typed values from a [`http::request::Request`], makes one call to the store, and returns a
 //! [`http::endpoint::Reply`] or a [`problem::Problem`].
 
 pub mod aws;

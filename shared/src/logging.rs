@@ -1,4 +1,4 @@
-//! What is logged, and how: JSON on Lambda, plain lines elsewhere; never content or secrets.
+//! Logging: JSON on Lambda, plain lines elsewhere; never content or secrets.
 
 use std::io::IsTerminal;
 
@@ -8,9 +8,9 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Filter, SubscriberExt};
 use tracing_subscriber::{EnvFilter, Layer};
 
-/// The crates that every program has and whose `debug` and `trace` may be turned on, beside its own. All
-/// others stop at `info`, whatever is configured: below it tokio-postgres logs statements with their
-/// parameters, genai prompts and keys, and the Lambda runtime whole events.
+/// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
+/// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
+/// with their parameters, genai logs prompts and keys, and the Lambda runtime logs whole events.
 const OURS: [&str; 2] = ["shared", "assistant"];
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
@@ -18,7 +18,7 @@ const OURS: [&str; 2] = ["shared", "assistant"];
 pub fn init_json(name: &str) {
     let subscriber = json_subscriber(&wanted_filter("info"), &[name], std::io::stdout);
     let _ = tracing::subscriber::set_global_default(subscriber);
-    // The default hook prints the message, into which anything may have been formatted.
+    // The default hook prints the panic's message, which may have anything formatted into it.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic
             .location()
@@ -28,7 +28,7 @@ pub fn init_json(name: &str) {
     }));
 }
 
-/// What logs as a Lambda function made of these packages does, to any writer.
+/// A subscriber that logs as a Lambda function made of these packages does, to any writer.
 pub fn json_subscriber<W>(
     directives: &str,
     packages: &[&str],

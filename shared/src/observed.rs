@@ -1,7 +1,7 @@
-//! What a request does, told where it happens and kept until its line is written.
+//! Collects what happens during a request until its log line is written.
 //!
-//! It belongs to the task of the request, so that the connection and a handler can tell without being
-//! handed anything. What is told outside of a request goes nowhere.
+//! The data is local to the request's task, so the connection and the handlers can report without
+//! being handed anything. Reports made outside a request are dropped.
 
 use std::cell::RefCell;
 
@@ -12,16 +12,16 @@ tokio::task_local! {
     static CURRENT: RefCell<Observed>;
 }
 
-/// What a measurement is given in, by CloudWatch's words.
+/// The unit of a measurement, as CloudWatch names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Unit {
-    /// How often, or how many.
+    /// A number of events or things.
     Count,
-    /// How long.
+    /// A duration.
     Milliseconds,
 }
 
-/// A value under the name it has in CloudWatch.
+/// A value with its metric name in CloudWatch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measurement {
     pub(crate) name: &'static str,
@@ -29,23 +29,23 @@ pub(crate) struct Measurement {
     pub(crate) value: u64,
 }
 
-/// What is known of a request beside its answer.
+/// Everything observed during a request, apart from its answer.
 #[derive(Debug, Default)]
 pub(crate) struct Observed {
     /// The session it is about.
     pub(crate) session_id: Option<Uuid>,
-    /// How often the database was sent something and answered, or should have.
+    /// Round trips to the database, including those that were never answered.
     pub(crate) round_trips: u64,
-    /// Connections made.
+    /// Connections opened.
     pub(crate) connects: u64,
     /// Statements sent again.
     pub(crate) repeats: u64,
-    /// What the handler measured.
+    /// The handler's own measurements.
     pub(crate) measurements: Vec<Measurement>,
 }
 
 impl Observed {
-    /// Takes over what happened to the database before the request.
+    /// Adds the database work that was done before the request.
     pub(crate) fn absorb(&mut self, earlier: &Self) {
         self.round_trips += earlier.round_trips;
         self.connects += earlier.connects;
@@ -53,18 +53,18 @@ impl Observed {
     }
 }
 
-/// Names the session that the request is about; the last one stands.
+/// Sets the session that the request is about; the last call wins.
 pub fn session(session_id: Uuid) {
     tell(|record| record.session_id = Some(session_id));
 }
 
-/// Adds a measurement of the handler's own. Give a name once for each request: CloudWatch takes one
-/// value of it.
+/// Adds one of the handler's own measurements. Use a name at most once per request: CloudWatch
+/// accepts only one value for it.
 pub fn measure(name: &'static str, unit: Unit, value: u64) {
     tell(|record| record.measurements.push(Measurement { name, unit, value }));
 }
 
-/// Measures that something happened.
+/// Counts one occurrence of an event.
 pub fn count(name: &'static str) {
     measure(name, Unit::Count, 1);
 }
@@ -74,7 +74,7 @@ pub(crate) fn round_trip() {
     tell(|record| record.round_trips += 1);
 }
 
-/// Counts a connection that was made.
+/// Counts a new connection.
 pub(crate) fn connect() {
     tell(|record| record.connects += 1);
 }
@@ -84,7 +84,7 @@ pub(crate) fn repeat() {
     tell(|record| record.repeats += 1);
 }
 
-/// Does `work`, and gives what it told.
+/// Runs `work` and returns its output with everything it reported.
 pub(crate) async fn of<T>(work: impl Future<Output = T>) -> (T, Observed) {
     let told = async {
         let outcome = work.await;

@@ -1,4 +1,4 @@
-//! Everything that can go wrong in a request, told apart by what the caller does next.
+//! Everything that can go wrong in a request, distinguished by what the caller should do next.
 
 use std::error::Error;
 use std::time::Duration;
@@ -9,104 +9,104 @@ use uuid::Uuid;
 
 use crate::database::{DatabaseError, DatabaseErrorKind};
 
-/// What a caller is told to wait before asking a database again that could not be reached.
+/// How long a caller is told to wait when the database could not be reached.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// What a caller is told to wait for a turn in progress; a turn takes a few seconds.
+/// How long a caller is told to wait while another turn is in progress; a turn takes a few seconds.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// A request that failed. `Display` is what the caller may read, `source` is for the log alone.
+/// A request that failed. `Display` is for the caller, `source` is for the log alone.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// The body is no JSON object.
+    /// The body is not a JSON object.
     #[error("{0}")]
     InvalidJson(String),
-    /// A field or parameter is missing, blank, too long, of the wrong type or no UUID.
+    /// A field or parameter is missing, blank, too long, of the wrong type or not a UUID.
     #[error("{0}")]
     InvalidRequest(String),
-    /// A cursor that this API did not give out for this session.
+    /// A cursor that this API did not issue for this session.
     #[error(
         "`{0}` is not a cursor of this session; use the `next_cursor` of an earlier page unchanged"
     )]
     InvalidCursor(&'static str),
-    /// An authorizer is configured, and what it passed on names no caller.
-    #[error("The credentials name no caller; sign in again")]
+    /// An authorizer is configured, but nothing that it passed on identifies a caller.
+    #[error("The credentials do not identify a caller; sign in again")]
     Unauthorized,
-    /// A caller who may not do this, wherever it is sent from. Says what to do.
+    /// The caller may not do this. Says what to do.
     #[error("{0}")]
     Forbidden(String),
-    /// No such session, or not this caller's: the two look the same.
+    /// No such session, or not this caller's: the two are indistinguishable.
     #[error("There is no session {0}; leave out session_id to open a new one")]
     SessionNotFound(Uuid),
     /// No such message in the session.
     #[error("There is no message {0} in this session")]
     MessageNotFound(Uuid),
-    /// The route exists, but not for this method. Holds the methods it answers to.
-    #[error("This route answers {} only", .0.join(" and "))]
+    /// The route exists, but not for this method. Holds the methods it accepts.
+    #[error("This route only accepts {}", .0.join(" and "))]
     MethodNotAllowed(Vec<&'static str>),
     /// No route has this path.
     #[error("There is no route for this path")]
     RouteNotFound,
     /// Another turn of the session is in progress.
-    #[error("A turn of this session is in progress; repeat the call when it has ended")]
+    #[error("A turn of this session is in progress; retry when it has finished")]
     SessionBusy,
     /// The session was reset.
-    #[error("This session was reset; load-session opens it again")]
+    #[error("This session was reset; load-session reopens it")]
     SessionInactive,
-    /// The message id was used for something else.
-    #[error("message_id was used in this session with another query; choose a new one")]
+    /// The message id was already used for another query.
+    #[error("message_id was already used in this session with another query; choose a new one")]
     MessageIdReused,
     /// The body is longer than the limit, in bytes.
     #[error("The body is longer than {0} bytes")]
     PayloadTooLarge(usize),
-    /// The body is declared as something else than JSON.
+    /// The body is declared as something other than JSON.
     #[error("Send the body as JSON, with content-type: application/json")]
     UnsupportedMediaType,
-    /// A setting is missing or cannot be used; the log names it.
-    #[error("This service is not configured; the log of the function names the setting")]
+    /// A setting is missing or invalid; the log names it.
+    #[error("This service is not configured; the function's log names the setting")]
     NotConfigured,
-    /// Our fault.
-    #[error("Something went wrong on our side; the log has the cause under this request_id")]
+    /// An internal error.
+    #[error("Something went wrong on our side; the cause is in the log under this request_id")]
     Internal(#[source] Box<dyn Error + Send + Sync>),
     /// The model failed.
-    #[error("The model could not answer; the message is kept, repeat the call with its message_id")]
+    #[error("The model could not answer; the message is kept, retry with its message_id")]
     ModelError(#[source] Box<dyn Error + Send + Sync>),
     /// The model took too long.
     #[error(
-        "The model took longer than {} s; the message is kept, repeat the call with its message_id",
+        "The model took longer than {} s; the message is kept, retry with its message_id",
         .0.as_secs()
     )]
     ModelTimeout(Duration),
-    /// The provider says that question and context are too long for the model.
+    /// The provider reports that question and context are too long for the model.
     #[error(
         "The question is too long for the model; the message is kept, ask again in fewer words"
     )]
     ModelContextExceeded(#[source] Box<dyn Error + Send + Sync>),
-    /// The database cannot be reached or has no room.
-    #[error("The database cannot be reached at the moment; repeat the call later")]
+    /// The database cannot be reached or is out of resources.
+    #[error("The database cannot be reached at the moment; retry later")]
     DatabaseUnavailable(#[source] DatabaseError),
-    /// A statement took longer than it may.
+    /// A statement exceeded its timeout.
     #[error("The database took too long for this call; nothing else is known to be wrong with it")]
     DatabaseTimeout(#[source] DatabaseError),
-    /// A table or column is not there.
+    /// A table or column is missing.
     #[error("The database has not been migrated to this version; run migrate")]
     SchemaMissing(#[source] DatabaseError),
     /// The database user lacks rights; holds them as `RIGHT on object`.
-    #[error("The database user lacks {missing}; grant it to the role the functions connect with")]
+    #[error("The database user lacks {missing}; grant it to the role the functions connect as")]
     DatabasePermission {
         /// The missing rights, each as `RIGHT on object`.
         missing: String,
-        /// What the server said.
+        /// The server's error.
         #[source]
         source: DatabaseError,
     },
     /// A turn that failed after its message was, or may have been, stored: the same problem with
-    /// the ids that make the call safe to repeat.
+    /// the ids that make the call safe to retry.
     #[error(transparent)]
     InTurn(Box<FailedTurn>),
 }
 
-/// A problem, and the turn it befell.
+/// A problem and the turn in which it occurred.
 #[derive(Debug, thiserror::Error)]
 #[error("{problem}")]
 pub struct FailedTurn {
@@ -120,7 +120,7 @@ pub struct FailedTurn {
 }
 
 impl Problem {
-    /// The same problem, naming the turn it befell so that the caller can repeat it.
+    /// The same problem with the ids of its turn, so that the caller can retry it.
     #[must_use]
     pub fn in_turn(self, session_id: Uuid, message_id: Uuid) -> Self {
         Self::InTurn(Box::new(FailedTurn {
@@ -130,25 +130,25 @@ impl Problem {
         }))
     }
 
-    /// The status of the answer.
+    /// The HTTP status of the answer.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.kind().0
     }
 
-    /// Whether the fault is ours or of what we depend on, and not the caller's.
+    /// Whether the fault is ours or a dependency's, and not the caller's.
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.status().is_server_error()
     }
 
-    /// The stable word a program tells the problem by.
+    /// The stable code by which a program identifies the problem.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.kind().1
     }
 
-    /// How long the caller should wait before repeating the call, where that helps.
+    /// How long the caller should wait before retrying, if that helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match self.root() {
@@ -167,7 +167,7 @@ impl Problem {
         }
     }
 
-    /// Whether what the request wanted to store may have been stored, although it failed.
+    /// Whether the request may have stored its data although it failed.
     #[must_use]
     pub fn may_have_been_stored(&self) -> bool {
         match self.root() {
@@ -176,7 +176,7 @@ impl Problem {
         }
     }
 
-    /// The methods the route answers to, where the caller used another; `GET` comes with `HEAD`.
+    /// The methods the route accepts, if the caller used another; `GET` includes `HEAD`.
     #[must_use]
     pub fn allowed_methods(&self) -> Option<String> {
         let Self::MethodNotAllowed(methods) = self else {

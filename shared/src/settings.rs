@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Why a setting cannot be used: a sentence that names the variable and never a secret value.
+/// An invalid setting: a sentence that names the variable and never contains a secret value.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingsError(String);
@@ -16,21 +16,21 @@ impl SettingsError {
         Self(sentence.into())
     }
 
-    /// The same error, after the name of the setting it is about.
+    /// The same error, prefixed with the name of the setting.
     #[must_use]
     pub fn of(self, name: &str) -> Self {
         Self(format!("{name}: {}", self.0))
     }
 }
 
-/// A variable without the white space around it; `None` where it is not set or empty.
+/// The value of a variable without surrounding white space; `None` if it is unset or empty.
 pub fn text(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
     variable(name)
         .map(|value| value.trim().to_owned())
         .filter(|value| !value.is_empty())
 }
 
-/// A number within `range`; `None` where the variable is not set.
+/// A number within `range`; `None` if the variable is unset or empty.
 ///
 /// # Errors
 /// [`SettingsError`], which names the variable and the range.

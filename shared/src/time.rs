@@ -8,7 +8,7 @@ use time::{OffsetDateTime, UtcOffset};
 const FORMAT: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
-/// A moment, serialised as `2026-01-01T00:00:00.000000Z`.
+/// A point in time, serialised as `2026-01-01T00:00:00.000000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(pub OffsetDateTime);
 

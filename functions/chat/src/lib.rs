@@ -48,7 +48,7 @@ struct Usage {
 }
 
 impl Chat {
-    /// The function, with who answers.
+    /// The function with its assistant.
     #[must_use]
     pub fn new(assistant: Arc<Assistant>) -> Self {
         Self { assistant }
@@ -60,7 +60,7 @@ impl Endpoint for Chat {
     const ROUTES: &'static [Route] = &[Route::post("/chat")];
 
     /// # Errors
-    /// Every problem of the contract but the cursors'.
+    /// Every problem of the contract except those of cursors.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let question = question(&request)?;
         observed::session(question.session_id);
@@ -83,7 +83,7 @@ fn question(request: &Request) -> Result<Question, Problem> {
     let message_id = fields.optional_id("message_id")?;
     let session_id = match (session_id, message_id) {
         (Some(session_id), _) => session_id,
-        // The same one however often the call is repeated.
+        // The same session however often the call is repeated.
         (None, Some(message_id)) => request.caller().session_of(message_id),
         (None, None) => new_id(),
     };

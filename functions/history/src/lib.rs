@@ -1,4 +1,4 @@
-//! `GET /chat/history/{session_id}`: what was said in a session so far.
+//! `GET /chat/history/{session_id}`: the messages of a session so far.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `POST /chat/load-session`: goes on with a session, or with a copy of it from any point.
+//! `POST /chat/load-session`: continues a session, or a copy of it from any point.
 
 use std::sync::Arc;
 

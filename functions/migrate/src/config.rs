@@ -1,27 +1,27 @@
-//! What the migration connects to, and what it does besides.
+//! The settings of the migration: the database it connects to, and whether it creates the roles.
 
 use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
 
-/// The connection string of the migration where it is not the functions' own.
+/// The connection string of the migration, if it differs from the functions'.
 const MIGRATE_DATABASE_URL: &str = "MIGRATE_DATABASE_URL";
 
-/// Whether to create the two roles, and how the functions' one logs in.
+/// Whether to create the two roles, and how the functions' role logs in.
 const MIGRATE_CREATE_ROLES: &str = "MIGRATE_CREATE_ROLES";
 
 /// How the functions' role logs in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleLogin {
-    /// By a password, which somebody has yet to set.
+    /// With a password, which still has to be set.
     Password,
-    /// By a token of AWS's IAM, and by nothing else.
+    /// With an AWS IAM token, and nothing else.
     Iam,
 }
 
 /// The settings of the migration.
 #[derive(Debug, Clone)]
 pub struct MigrateConfig {
-    /// The database, reached without a transaction pooler in between.
+    /// The database, without a transaction pooler in between.
     pub database: DatabaseConfig,
     /// Whether the roles of `migrations/roles.sql` are created first.
     pub create_roles: Option<RoleLogin>,
@@ -37,7 +37,7 @@ impl MigrateConfig {
     }
 
     /// Reads `MIGRATE_DATABASE_URL`, else `DATABASE_URL`; `MIGRATE_CREATE_ROLES` (`password` or
-    /// `iam`); and what else [`DatabaseConfig::read`] reads.
+    /// `iam`); and everything else that [`DatabaseConfig::read`] reads.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -66,7 +66,7 @@ impl MigrateConfig {
 }
 
 impl From<DatabaseConfig> for MigrateConfig {
-    /// The migration of a database and nothing besides.
+    /// Migrates this database and does nothing else.
     fn from(database: DatabaseConfig) -> Self {
         Self {
             database,

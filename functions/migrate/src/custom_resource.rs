@@ -1,9 +1,9 @@
-//! A CloudFormation custom resource: the same migration, with the result sent to a URL.
+//! A CloudFormation custom resource: the same migration, with its result sent to a URL.
 //!
-//! CloudFormation waits for that answer, up to an hour, so one is sent whatever the event is and whatever
-//! becomes of the migration, before the invocation's time is over. Deleting the resource never touches
-//! data. Members of event and answer: AWS CloudFormation, "Custom resource request types" and "Custom
-//! resource response objects".
+//! CloudFormation waits for the result for up to an hour, so one is sent whatever the event
+//! contains and however the migration ends, before the invocation times out. Deleting the resource
+//! never touches data. Members of event and answer: AWS CloudFormation, "Custom resource request
+//! types" and "Custom resource response objects".
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -16,27 +16,27 @@ use tokio::time::timeout;
 use crate::config::MigrateConfig;
 use crate::schema::{self, MigrateError, Report};
 
-/// The id of the one schema this resource stands for. A changed id would make CloudFormation delete
+/// The id of the one schema this resource stands for. If it changed, CloudFormation would delete
 /// the old one.
 const PHYSICAL_RESOURCE_ID: &str = "daissy-schema";
 
-/// The longest reason CloudFormation is sent; its answer may have 4 KB in all.
+/// The longest reason sent to CloudFormation; the whole answer may have 4 KB.
 const MAX_REASON_CHARACTERS: usize = 1000;
 
-/// How long to wait for a database that the same deployment has only just created or woken.
+/// How long to wait for a database that the same deployment has just created or woken.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How long sending the answer may take, each time.
+/// Timeout for each attempt to send the answer.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often it is tried.
+/// The number of attempts to send the answer.
 const NOTIFICATION_ATTEMPTS: usize = 3;
 
-/// What is kept back of the invocation's time to send the answer.
+/// The part of the invocation's time reserved for sending the answer.
 const NOTIFICATION_RESERVE: Duration = Duration::from_secs(12);
 
-/// What is read of an event. Member by member, because whatever else is odd about it, CloudFormation
-/// waits for an answer.
+/// The members of an event that are used. They are read one by one, because CloudFormation waits
+/// for an answer whatever else is odd about the event.
 struct Event {
     request_type: String,
     response_url: String,
@@ -47,7 +47,7 @@ struct Event {
 
 impl Event {
     /// # Errors
-    /// [`MigrateError::InvalidEvent`] for one that says nowhere to send the answer.
+    /// [`MigrateError::InvalidEvent`] if it does not say where to send the answer.
     fn read(event: &Value) -> Result<Self, MigrateError> {
         let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
         let event = Self {
@@ -64,7 +64,7 @@ impl Event {
     }
 }
 
-/// Whether an event is one of CloudFormation's, or means to be.
+/// Whether an event comes, or claims to come, from CloudFormation.
 pub(crate) fn is_custom_resource(event: &Value) -> bool {
     event.get("RequestType").is_some() || event.get("ResponseURL").is_some()
 }
@@ -84,7 +84,7 @@ pub(crate) async fn handle(
         Ok(Err(_)) => Err(MigrateError::TookTooLong(limit)),
         Err(_) => Err(MigrateError::Failed {
             step: "migrating".into(),
-            cause: "it panicked; the log has the place".into(),
+            cause: "it panicked; the log says where".into(),
         }),
     };
     if let Err(error) = &result {
@@ -118,7 +118,7 @@ async fn apply(
         // Deleting the resource leaves the data alone.
         "Delete" => Ok(None),
         _ => Err(MigrateError::InvalidEvent(
-            "its RequestType is none of Create, Update and Delete",
+            "its RequestType is not Create, Update or Delete",
         )),
     }
 }
@@ -144,7 +144,8 @@ async fn notify(
     }
 
     let body = answer.to_string();
-    // CloudFormation takes a missing answer for a failure, after waiting for it, so it is worth trying.
+    // CloudFormation waits for a missing answer and then treats it as a failure, so retrying is
+    // worthwhile.
     let mut sent = send(&event.response_url, &body).await;
     for _ in 1..NOTIFICATION_ATTEMPTS {
         if sent.is_ok() {
@@ -156,7 +157,7 @@ async fn notify(
 }
 
 async fn send(url: &str, body: &str) -> Result<(), MigrateError> {
-    // The URL is signed: an error must not carry it to the log.
+    // The URL is signed: an error must not carry it into the log.
     let failed =
         |error: reqwest::Error| MigrateError::Notification(error.without_url().to_string());
     reqwest::Client::builder()

@@ -1,8 +1,8 @@
-//! `migrate`: brings the schema up to date; has no route.
+//! `migrate`: brings the schema up to date. It has no route.
 //!
-//! An event is `{"action": "migrate"}` (the default), `{"action": "status"}`, which changes nothing,
-//! or a CloudFormation custom-resource event. Unlike the HTTP functions a failure here is a failed
-//! invocation, so that it fails the deployment.
+//! An event is `{"action": "migrate"}` (the default), `{"action": "status"}`, which changes
+//! nothing, or a CloudFormation custom-resource event. Unlike in the HTTP functions, a failure here
+//! is a failed invocation, so that it fails the deployment.
 
 mod config;
 mod custom_resource;
@@ -17,11 +17,11 @@ use tokio::time::timeout;
 pub use config::{MigrateConfig, RoleLogin};
 pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
 
-/// Handles one invocation, within `limit`. A database that is not configured is a failure of the
-/// invocation, so that CloudFormation is told of it, too.
+/// Handles one invocation, within `limit`. A database that is not configured fails the invocation,
+/// so that CloudFormation also hears of it.
 ///
 /// # Errors
-/// [`MigrateError`]. For a custom resource CloudFormation is told of it as well.
+/// [`MigrateError`]. For a custom resource, CloudFormation is told as well.
 pub async fn handle(
     config: Result<&MigrateConfig, SettingsError>,
     event: Value,

@@ -1,4 +1,4 @@
-//! Bootstrap of the `migrate` function; what it does is in the library beside it.
+//! Bootstrap of the `migrate` function; its logic is in the library beside it.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use lambda_runtime::{Error, LambdaEvent, service_fn};
 use migrate::MigrateConfig;
 use shared::caller::time_until;
 
-/// How long an invocation may take where Lambda does not say; it says so everywhere but in an emulator.
+/// Timeout for an invocation without a Lambda deadline, which only an emulator leaves out.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(240);
 
 #[tokio::main(flavor = "current_thread")]

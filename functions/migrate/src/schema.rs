@@ -1,5 +1,5 @@
-//! The migrations, compiled in, and how they are applied: one at a time, each all or nothing, by one
-//! migrator at a time.
+//! The migrations, compiled in, and how they are applied: one at a time, each in full or not at
+//! all, by one migrator at a time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,20 +17,21 @@ use tokio_postgres::types::Type;
 
 use crate::config::{MigrateConfig, RoleLogin};
 
-/// The advisory lock that keeps two migrators apart: "daissy" in ASCII. Refinery takes none, and of
-/// four that start at once three would fail.
+/// The advisory lock that keeps migrators from running concurrently: "daissy" in ASCII. Refinery
+/// takes none, and of four that start at the same time three would fail.
 const LOCK: i64 = 0x6461_6973_7379;
 
-/// How long to wait for another migrator to end.
+/// Timeout for waiting for another migrator.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long one attempt to connect may take; a database that has been paused takes a while to wake.
+/// Timeout for one attempt to connect; a paused database takes a while to wake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The pause between attempts to connect.
 const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a migration waits for a table that is in use; meanwhile everybody else queues behind it.
+/// Timeout for a table that is in use; while the migration waits, all other statements queue behind
+/// it.
 const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
 
 /// Where the applied migrations are recorded.
@@ -39,11 +40,11 @@ const HISTORY_TABLE: &str = "refinery_schema_history";
 /// Creates the two roles.
 const ROLES: &str = include_str!("../../../migrations/roles.sql");
 
-/// Lets nothing but a token of IAM in as the functions' role. Only RDS has the role that says so.
+/// Lets the functions' role log in only with an IAM token. `rds_iam` exists only on RDS.
 const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app";
 
-/// Takes the role that owns the tables, where there is one that may make tables here and that we may
-/// take: what we make is its own then, whoever we are.
+/// Becomes the role that owns the tables, if it exists, may create tables here and is open to us:
+/// whatever is created then belongs to it, whoever we are.
 const BECOME_OWNER: &str = "
     select set_config('role', rolname, false)
     from pg_roles
@@ -51,21 +52,21 @@ const BECOME_OWNER: &str = "
       and pg_has_role(oid, 'usage')
       and has_schema_privilege(oid, current_schema(), 'create')";
 
-/// The role that the functions connect as, where there is one.
+/// The role that the functions connect as, if it exists.
 const APP_ROLE: &str = "daissy_app";
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
 }
 
-/// What a migration run did, or what the schema's state is.
+/// What a migration run did, or the state of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// The migrations that this run applied; for the state, all that were ever applied.
+    /// The migrations that this run applied; in a state, all that were ever applied.
     pub applied: Vec<String>,
     /// The version of the last one applied; 0 for an empty database.
     pub schema_version: i32,
-    /// The migrations that are yet to be applied.
+    /// The migrations that have not been applied yet.
     pub pending: Vec<String>,
 }
 
@@ -73,7 +74,7 @@ impl Report {
     /// The report as the function's result.
     ///
     /// # Errors
-    /// [`MigrateError::Report`], should it not be writable as JSON.
+    /// [`MigrateError::Report`] if it cannot be written as JSON.
     pub fn to_json(&self) -> Result<Value, MigrateError> {
         serde_json::to_value(self).map_err(MigrateError::Report)
     }
@@ -85,17 +86,17 @@ pub enum MigrateError {
     /// No database is configured.
     #[error("{0}")]
     Config(#[from] SettingsError),
-    /// It took longer than the invocation may.
-    #[error("the migration was not done within {} s; give the function more time", .0.as_secs())]
+    /// It took longer than the invocation's timeout.
+    #[error("the migration did not finish within {} s; give the function more time", .0.as_secs())]
     TookTooLong(Duration),
     /// The event asks for something else.
     #[error("unknown action; use {{\"action\": \"migrate\"}} or {{\"action\": \"status\"}}")]
     UnknownAction,
-    /// The event looks like one of CloudFormation's, but is none.
+    /// The event looks like one of CloudFormation's, but is not valid.
     #[error("the custom-resource event cannot be read: {0}")]
     InvalidEvent(&'static str),
-    /// CloudFormation could not be told.
-    #[error("CloudFormation could not be told the result: {0}")]
+    /// The result could not be sent to CloudFormation.
+    #[error("the result could not be sent to CloudFormation: {0}")]
     Notification(String),
     /// The result cannot be written.
     #[error("the result cannot be written as JSON: {0}")]
@@ -103,16 +104,16 @@ pub enum MigrateError {
     /// The database cannot be used, or another migrator holds the lock for too long.
     #[error("the database cannot be migrated: {0}")]
     Database(#[from] DatabaseError),
-    /// A pooler stands before the database.
+    /// A transaction pooler is in front of the database.
     #[error(
-        "the connection leads through a pooler in transaction mode, which cannot keep the migration's \
+        "the connection goes through a pooler in transaction mode, which cannot hold the migration's \
          lock; set MIGRATE_DATABASE_URL to the address of the database itself"
     )]
     Pooled,
-    /// Another migrator is at work and does not end.
-    #[error("another migration has been running for {} s; try again when it has ended", .0.as_secs())]
+    /// Another migrator is running and does not finish.
+    #[error("another migration has been running for {} s; retry when it has finished", .0.as_secs())]
     Locked(Duration),
-    /// An applied migration is not the one that is compiled in.
+    /// An applied migration differs from the one that is compiled in.
     #[error(
         "{0} was changed after it was applied; restore the file and add a new migration instead"
     )]
@@ -125,12 +126,12 @@ pub enum MigrateError {
     /// A migration was added below the version the database has reached.
     #[error("{0} was never applied but later ones were; give it a higher version")]
     OutOfOrder(String),
-    /// A migration failed and left nothing behind.
+    /// A migration failed and left no changes behind.
     #[error("{step}: {cause}")]
     Failed {
-        /// What was being done.
+        /// The step that failed.
         step: String,
-        /// What the database said.
+        /// The database's error.
         cause: String,
     },
 }
@@ -150,7 +151,8 @@ pub fn known_migrations() -> Vec<String> {
     names(&sorted(&embedded::migrations::runner()))
 }
 
-/// Applies what is pending. Harmless when nothing is, and when another does the same at once.
+/// Applies all pending migrations. Harmless if there are none, and if another migrator runs
+/// concurrently.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -158,7 +160,7 @@ pub async fn migrate(config: &MigrateConfig) -> Result<Report, MigrateError> {
     migrate_patiently(config, Duration::ZERO).await
 }
 
-/// As [`migrate`], but waits this long for a database that is only coming up.
+/// Like [`migrate`], but waits this long for a database that is still starting.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -169,8 +171,8 @@ pub async fn migrate_patiently(
     migrate_to(config, patience, Target::Latest).await
 }
 
-/// Applies what is pending up to a version and no further, as an older version of the product would
-/// have done.
+/// Applies pending migrations up to a version and no further, as an older version of the product
+/// would have done.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -185,7 +187,7 @@ async fn migrate_to(
 ) -> Result<Report, MigrateError> {
     let mut connection = connect(&config.database, patience).await?;
     if !may_change_schema(&connection).await? {
-        // Good enough where somebody else, the owner, has migrated already.
+        // Good enough if the owner has already migrated.
         let report = state(&embedded::migrations::runner(), &mut connection).await?;
         if report.pending.is_empty() {
             return Ok(Report {
@@ -220,7 +222,7 @@ async fn migrate_to(
     })
 }
 
-/// Tells what is applied and what is pending; changes nothing.
+/// Reports the applied and the pending migrations; changes nothing.
 ///
 /// # Errors
 /// [`MigrateError`].
@@ -229,8 +231,8 @@ pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
     state(&embedded::migrations::runner(), &mut connection).await
 }
 
-/// Connects; waits this long for a database that is only coming up, and for rights in IAM that are so
-/// new that not every server has heard of them.
+/// Connects. Waits this long for a database that is still starting, and for IAM rights so new that
+/// not every server knows of them.
 async fn connect(config: &DatabaseConfig, patience: Duration) -> Result<Connection, MigrateError> {
     let patient_until = Instant::now() + patience;
     loop {
@@ -265,9 +267,9 @@ async fn run(connection: &Connection, statements: &str) -> Result<(), DatabaseEr
     Ok(connection.client().batch_execute(statements).await?)
 }
 
-/// Refuses a pooler in transaction mode: the lock would stay with whichever of the server's processes
-/// happened to take it. Such a pooler gives a process that one connection has done with to the next,
-/// so ours has to change when another one takes it. A pooler with many idle processes may go unnoticed.
+/// Refuses a transaction pooler: the lock would stay with whichever server process happened to take
+/// it. Such a pooler hands a process that one connection has finished with to the next, so ours has
+/// to change when another connection takes it. A pooler with many idle processes may go undetected.
 async fn refuse_pooler(
     connection: &Connection,
     config: &DatabaseConfig,
@@ -275,7 +277,8 @@ async fn refuse_pooler(
 ) -> Result<(), MigrateError> {
     let first = backend(connection).await?;
     let other = connect(config, patience).await?;
-    // Within a transaction the other one keeps its process, and cannot be given ours or give its own.
+    // Within a transaction the other connection keeps its process: it cannot be given ours or give
+    // up its own.
     run(&other, "begin").await?;
     let second = backend(&other).await?;
     let again = backend(connection).await?;
@@ -293,7 +296,7 @@ async fn backend(connection: &Connection) -> Result<i32, DatabaseError> {
     Ok(row.try_get("pid")?)
 }
 
-/// Gives the functions' role what it needs on the tables and no more, if there is such a role.
+/// Grants the functions' role the rights it needs on the tables and no others, if the role exists.
 async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
     let parameters: [Parameter<'_>; 1] = [(&APP_ROLE, Type::TEXT)];
     let role = connection
@@ -306,7 +309,7 @@ async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Takes the lock; it is given back when the connection closes.
+/// Takes the lock; it is released when the connection closes.
 async fn lock(connection: &Connection) -> Result<(), MigrateError> {
     let parameters: [Parameter<'_>; 1] = [(&LOCK, Type::INT8)];
     timeout(
@@ -362,7 +365,7 @@ fn names(migrations: &[Migration]) -> Vec<String> {
     migrations.iter().map(ToString::to_string).collect()
 }
 
-/// Says what a refinery error means to the one who deploys.
+/// Explains a refinery error to the person who deploys.
 fn explain(kind: &Kind, known: &[Migration]) -> MigrateError {
     match kind {
         Kind::DivergentVersion(applied, _) => MigrateError::Changed(applied.to_string()),

@@ -56,8 +56,8 @@ impl Endpoint for Status {
     const ROUTES: &'static [Route] = &[Route::get("/chat/status")];
 
     /// # Errors
-    /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`]; a database problem says why the
-    /// service cannot be used.
+    /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], or a database problem that says
+    /// why the service cannot be used.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let (database, caller) = (&self.database, request.caller());
 

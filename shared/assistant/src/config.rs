@@ -14,12 +14,12 @@ const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that advises p
     recording would help and a function to find one is offered, call it and recommend only what it \
     returned.";
 
-/// How long the model may take by default, in seconds. API Gateway waits for 30 s, and the turn has
-/// to be stored as well.
+/// Default timeout for the model, in seconds. API Gateway waits for 30 s, and the turn also has to
+/// be stored.
 const DEFAULT_MODEL_TIMEOUT_SECONDS: u64 = 20;
 
-/// How much of what was said before the model is shown by default. The characters are about 12,000
-/// tokens of English and 50,000 of Chinese, which fits models of today with room for the answer.
+/// How much of the earlier conversation the model gets by default. The characters are about 12,000
+/// tokens of English and 50,000 of Chinese, which fits current models with room for the answer.
 const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
     messages: 20,
     characters: 48_000,
@@ -30,11 +30,11 @@ const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
 pub struct AssistantConfig {
     /// The model that answers.
     pub model: Model,
-    /// What the model is told before the conversation.
+    /// The instructions the model gets before the conversation.
     pub system_prompt: String,
-    /// How long the model may take, all its function calls included.
+    /// Timeout for the model, including all its function calls.
     pub model_timeout: Duration,
-    /// How much of what was said before the question the model is shown.
+    /// How much of the earlier conversation the model gets.
     pub context: ContextLimits,
 }
 
@@ -48,11 +48,12 @@ impl AssistantConfig {
     }
 
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
-    /// `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the provider's key, and where that is
-    /// not set `MODEL_KEY_SECRET_ARN`: the secret with the key is fetched here, once.
+    /// `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the
+    /// provider's key and, if that is not set, `MODEL_KEY_SECRET_ARN`: the secret with the key is
+    /// fetched here, once.
     ///
-    /// Without `MODEL` the built-in model answers; a model that is configured and cannot be used is
-    /// an error, never replaced.
+    /// Without `MODEL` the built-in model answers. A model that is configured but cannot be used is
+    /// an error, never a reason to use another.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -68,7 +69,7 @@ impl AssistantConfig {
             )),
             None if base_url.is_some() => {
                 return Err(SettingsError::new(
-                    "MODEL_BASE_URL is set but MODEL is not; name the model to ask there",
+                    "MODEL_BASE_URL is set but MODEL is not; set MODEL to the model to use there",
                 ));
             }
             _ => Model::built_in(catalogue.unwrap_or_else(Catalogue::sample)),

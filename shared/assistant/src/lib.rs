@@ -1,5 +1,5 @@
-//! Who answers: a model, what it may call, and the turn in which it is asked. Functions that take turns
-//! share it; no other links a model's client.
+//! The assistant: a model, the functions it may call, and the turn in which it is asked. Functions
+//! that take turns share this crate; no other crate links a model's client.
 
 mod config;
 mod metrics;

@@ -11,12 +11,12 @@ pub fn stored() {
     count("Turns");
 }
 
-/// A turn that was answered before.
+/// A turn that was already answered by an earlier call.
 pub fn replayed() {
     count("TurnsReplayed");
 }
 
-/// A turn that failed: only because another runs, or because of the model.
+/// A turn that failed: counted only if another turn is in progress, or if the model failed.
 pub fn failed(problem: &Problem) {
     match problem.root() {
         Problem::SessionBusy => count("TurnsBusy"),
@@ -25,7 +25,7 @@ pub fn failed(problem: &Problem) {
     }
 }
 
-/// The model was asked, whatever came of it.
+/// The model was asked, whatever the outcome.
 pub fn asked(duration: Duration) {
     let latency_ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     measure("ModelLatency", Unit::Milliseconds, latency_ms);

@@ -1,4 +1,4 @@
-//! The recordings that can be recommended, and the function by which a model finds them.
+//! The recordings that can be recommended, and the function with which a model finds them.
 
 use std::collections::BTreeSet;
 
@@ -9,14 +9,14 @@ use shared::settings::SettingsError;
 /// The name of the function a model calls.
 pub const FUNCTION_NAME: &str = "recommend_audio";
 
-/// What the function is for, as a model is told.
+/// The function's purpose, as the model reads it.
 pub const FUNCTION_DESCRIPTION: &str =
     "Finds audio recordings to recommend to the user. Returns an empty list when none fits.";
 
-/// How many recordings a call finds when it does not say.
+/// How many recordings a call returns by default.
 const DEFAULT_LIMIT: u64 = 3;
 
-/// How many recordings a call finds at most.
+/// The maximum number of recordings a call returns.
 const MAX_LIMIT: u64 = 10;
 
 /// Shorter words of a topic ("a", "to", "for") say nothing about it.
@@ -31,7 +31,7 @@ impl Catalogue {
     /// Reads the JSON file at `path`: an array of objects with a `title`.
     ///
     /// # Errors
-    /// [`SettingsError`] with what to mend.
+    /// [`SettingsError`] that says what to fix.
     pub fn read(path: &str) -> Result<Self, SettingsError> {
         let wrong = |why: String| SettingsError::new(format!("AUDIO_CATALOGUE ({path}): {why}"));
         let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
@@ -46,7 +46,7 @@ impl Catalogue {
         Ok(Self(recordings.into_iter().map(Value::Object).collect()))
     }
 
-    /// Recordings that exist in name only, for trying the product out with the built-in model.
+    /// Recordings that exist only by name, for trying the product out with the built-in model.
     #[must_use]
     pub fn sample() -> Self {
         let sample = |title: &str, file: &str, seconds: u32, tags: &[&str]| {
@@ -88,7 +88,7 @@ impl Catalogue {
                 "topic": { "type": "string", "description": "What the recordings should be about" },
                 "limit": {
                     "type": "integer",
-                    "description": "How many recordings at most",
+                    "description": "The maximum number of recordings",
                     "minimum": 1,
                     "maximum": MAX_LIMIT,
                 },

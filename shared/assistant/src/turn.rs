@@ -1,4 +1,4 @@
-//! A turn from its beginning to its end, whatever function it is for.
+//! A turn from beginning to end, whichever function it is for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::config::AssistantConfig;
 use crate::metrics;
 use crate::model::ModelFailure;
 
-/// What is kept back of the caller's time to store the answer.
+/// The part of the caller's time reserved for storing the answer.
 const FINISH_RESERVE: Duration = Duration::from_secs(3);
 
-/// How long releasing the lease of a failed turn may take: its caller waits for the bad news.
+/// Timeout for releasing the lease of a failed turn: the caller is still waiting for the error.
 const ABANDON_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How much longer than the model's limit a lease lasts: the time to begin and to finish.
+/// How much longer than the model's timeout a lease lasts: the time to begin and finish the turn.
 const LEASE_MARGIN: Duration = Duration::from_secs(10);
 
 /// The assistant: a model, and the turns it takes.
@@ -34,9 +34,9 @@ pub struct Assistant {
 /// How a turn ended.
 #[derive(Debug)]
 pub struct TurnEnd {
-    /// What was answered.
+    /// The answer.
     pub answer: Answer,
-    /// The place of the answer, which is the length of the conversation that it ends.
+    /// The position of the answer, which is the length of the conversation that ends with it.
     pub seq: i64,
     /// Whether it was answered by an earlier call.
     pub is_replayed: bool,
@@ -49,12 +49,12 @@ impl Assistant {
         Self { database, config }
     }
 
-    /// Takes a turn: stores the question, asks the model, stores the answer. For a question that was
-    /// answered before it finds that answer.
+    /// Takes a turn: stores the question, asks the model, stores the answer. If the question was
+    /// answered before, returns that answer.
     ///
     /// # Errors
-    /// Those of [`turns::begin`] and [`turns::finish`], and the model's. One that came after the question
-    /// may have been stored names the turn, so that the caller can repeat it.
+    /// Those of [`turns::begin`] and [`turns::finish`], and the model's. If the question may have
+    /// been stored, the error names the turn, so that the caller can retry it.
     pub async fn turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
         let ended = self.take_turn(caller, question).await;
         match &ended {
@@ -82,8 +82,8 @@ impl Assistant {
                     is_replayed: true,
                 });
             }
-            // It may have been stored all the same: the ids make it safe to repeat, and without the
-            // lease that can be done immediately.
+            // The question may have been stored anyway: the ids make it safe to retry, and once the
+            // lease is released that is possible immediately.
             Err(problem) if problem.is_failure() => {
                 if problem.may_have_been_stored() {
                     self.abandon(caller, session_id, lease).await;
@@ -112,7 +112,7 @@ impl Assistant {
         }
     }
 
-    /// Asks the model within its limit and the caller's.
+    /// Asks the model within its timeout and the caller's deadline.
     async fn ask(
         &self,
         caller: &Caller,
@@ -136,7 +136,8 @@ impl Assistant {
         }
     }
 
-    /// Asks the model, with ever less of the context while the provider says that it is too much.
+    /// Asks the model, and again with ever less context while the provider reports that it is too
+    /// long.
     async fn answer(
         &self,
         mut context: &[ContextMessage],
@@ -161,7 +162,7 @@ impl Assistant {
         }
     }
 
-    /// Lets the turn be repeated immediately. Where that fails, the lease ends by itself.
+    /// Allows the turn to be retried immediately. If that fails, the lease expires by itself.
     async fn abandon(&self, caller: &Caller, session_id: Uuid, lease: Lease) {
         let caller = Caller {
             deadline: caller.deadline.min(Instant::now() + ABANDON_TIMEOUT),

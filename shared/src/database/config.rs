@@ -1,4 +1,4 @@
-//! Which database to use, read from the environment once.
+//! The database configuration, read from the environment once.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,37 +13,37 @@ use super::tls::SslMode;
 use crate::aws;
 use crate::settings::{self, SettingsError};
 
-/// How we prove who we are: `password` or `iam`.
+/// How we authenticate: `password` or `iam`.
 const DATABASE_AUTH: &str = "DATABASE_AUTH";
 
-/// Where Lambda puts the credentials of a function.
+/// The variable in which Lambda passes a function's credentials.
 const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
 
-/// How long a secret that was fetched in vain is not fetched again: a wrong password would cost a
-/// call for each request.
+/// The pause after fetching a secret that had nothing new: otherwise a wrong password would cost
+/// one call for each request.
 const SECRET_PAUSE: Duration = Duration::from_secs(5);
 
-/// A database to connect to. Clones share what they learned of the secret.
+/// A database to connect to. Clones share what the secret said.
 #[derive(Clone)]
 pub struct DatabaseConfig {
-    /// What the connection string says; it comes first.
+    /// The parameters of the connection string, which take precedence.
     given: Parameters,
-    /// What is left for the variables of libpq to say, after the secret.
+    /// The parameters from libpq's variables, which come after the secret's.
     fallback: Parameters,
     secret: Option<Secret>,
     auth: Auth,
-    /// Whether AWS is asked for something by TLS: a secret, or credentials that are not at hand as they
-    /// are on Lambda.
+    /// Whether AWS is called over TLS: for a secret, or for credentials that are not in the
+    /// environment as they are on Lambda.
     asks_aws: bool,
     limits: Limits,
-    /// The target of the secret as it was fetched last; without a secret, from the start.
+    /// The target made from the secret as last fetched; without a secret, set from the start.
     target: Arc<Mutex<Option<Arc<Target>>>>,
 }
 
 #[derive(Clone)]
 struct Secret {
     arn: String,
-    /// When it was last fetched in vain.
+    /// When it was last fetched without finding anything new.
     unchanged: Arc<Mutex<Option<Instant>>>,
 }
 
@@ -51,7 +51,7 @@ impl DatabaseConfig {
     /// The variable with the connection string.
     pub const URL: &str = "DATABASE_URL";
 
-    /// The variable with the ARN of a secret that has the credentials, or the connection string.
+    /// The variable with the ARN of a secret that holds the credentials or the connection string.
     pub const SECRET_ARN: &str = "DATABASE_SECRET_ARN";
 
     /// Reads the environment; see [`Self::read`].
@@ -63,11 +63,11 @@ impl DatabaseConfig {
     }
 
     /// Reads the variable `url_name` with the connection string, `DATABASE_SECRET_ARN`,
-    /// `DATABASE_AUTH`, the limits, and the variables of libpq (`PGHOST`, …). What the connection
-    /// string says comes first, then the secret, then the variables. A secret is fetched when it is first needed.
+    /// `DATABASE_AUTH`, the timeouts, and libpq's variables (`PGHOST`, …). The connection string
+    /// takes precedence, then the secret, then the variables. A secret is fetched on first use.
     ///
     /// # Errors
-    /// [`SettingsError`] when no database is named or something cannot be understood.
+    /// [`SettingsError`] when no database is named or a value is invalid.
     pub fn read(
         url_name: &'static str,
         variable: impl Fn(&str) -> Option<String>,
@@ -117,7 +117,7 @@ impl DatabaseConfig {
         Ok(config)
     }
 
-    /// Reads a connection string, as a URL or as `key=value` pairs, and nothing else.
+    /// Reads a connection string, as a URL or as `key=value` pairs, and no variables.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -127,34 +127,34 @@ impl DatabaseConfig {
         })
     }
 
-    /// How long what may take.
+    /// Timeouts of the database connection.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Whether users log in by a token of IAM.
+    /// Whether users log in with an IAM token.
     #[must_use]
     pub fn logs_in_by_iam(&self) -> bool {
         self.auth == Auth::Iam
     }
 
-    /// How the connection is protected; `None` while a secret has yet to say it.
+    /// How the connection is protected; `None` while the secret that says so has not been fetched.
     #[must_use]
     pub fn ssl_mode(&self) -> Option<SslMode> {
         self.known_target().map(|target| target.ssl_mode())
     }
 
-    /// The hosts and the database, for a person to recognise; no user, no password.
+    /// The hosts and the database, for people to recognise; no user, no password.
     #[must_use]
     pub fn display_name(&self) -> String {
         self.known_target().map_or_else(
-            || "the database of the secret".to_owned(),
+            || "the database in the secret".to_owned(),
             |target| target.display_name(),
         )
     }
 
-    /// Whether connecting loads the system's certificates: to verify the server, or to ask AWS.
+    /// Whether connecting loads the system's certificates: to verify the server, or to call AWS.
     #[must_use]
     pub fn uses_system_roots(&self) -> bool {
         self.asks_aws
@@ -163,7 +163,7 @@ impl DatabaseConfig {
                 .is_none_or(|target| target.uses_system_roots())
     }
 
-    /// What to connect to; fetches the secret if that has not been done.
+    /// The target to connect to; fetches the secret if that has not been done yet.
     pub(super) async fn target(&self) -> Result<Arc<Target>, DatabaseError> {
         match (self.known_target(), &self.secret) {
             (Some(target), _) => Ok(target),
@@ -172,8 +172,8 @@ impl DatabaseConfig {
         }
     }
 
-    /// What to connect to after `refused` turned out to have the wrong password: what the secret says
-    /// now, if that is something else.
+    /// The target to connect to after the server rejected the password of `refused`: the one the
+    /// secret describes now, if its credentials differ.
     pub(super) async fn renewed_target(
         &self,
         refused: &Arc<Target>,
@@ -181,7 +181,7 @@ impl DatabaseConfig {
         let Some(secret) = &self.secret else {
             return Ok(None);
         };
-        // Another connection was faster.
+        // Another caller has already fetched it.
         if let Some(known) = self
             .known_target()
             .filter(|known| !Arc::ptr_eq(known, refused))
@@ -205,7 +205,7 @@ impl DatabaseConfig {
             .map_err(DatabaseError::config)
     }
 
-    /// Makes the target of all that is given, and keeps it.
+    /// Builds the target from all sources and keeps it.
     fn resolve(&self, secret: Option<&str>) -> Result<Arc<Target>, SettingsError> {
         let mut parameters = self.given.clone();
         if let Some(secret) = secret {
@@ -236,7 +236,7 @@ fn about(variable: &'static str) -> impl Fn(SettingsError) -> SettingsError {
     move |error| error.of(variable)
 }
 
-/// The value behind a lock that is never held across anything that can fail.
+/// The value behind a lock that is never held across code that can fail.
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex
         .lock()

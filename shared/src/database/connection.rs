@@ -16,34 +16,36 @@ use super::error::DatabaseError;
 use super::target::Target;
 use super::tls::Transport;
 
-/// How long the server may take to be told to cancel a statement.
+/// Timeout for sending the server a cancel request.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long closing may take. Lambda kills a function 500 ms after it told it to end.
+/// Timeout for closing. Lambda kills a function 500 ms after telling it to shut down.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A parameter of a statement with its type, which saves the server a question to the client.
+/// A statement's parameter and its type. Knowing the type saves a round trip to ask the server for
+/// it.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// An open connection. Dropping it aborts it.
 pub struct Connection {
     client: Client,
     driver: Driver,
-    /// To reach the server once more, to cancel a statement; `None` without TLS.
+    /// For the second connection that cancels a statement; `None` without TLS.
     tls: Option<MakeTlsConnector>,
 }
 
-/// The task that reads and writes; it ends with its owner.
+/// The task that reads and writes; it is aborted when its owner is dropped.
 struct Driver(JoinHandle<()>);
 
 impl Connection {
-    /// Connects, by TLS as the configuration says. When the password of a secret is refused, the
+    /// Connects, with or without TLS as configured. If the password of a secret is refused, the
     /// secret is fetched again: it may have been rotated.
     ///
     /// # Errors
-    /// [`DatabaseError`]; mostly that the server cannot be reached or refuses the credentials.
+    /// [`DatabaseError`], usually because the server cannot be reached or refuses the credentials.
     pub fn open(config: &DatabaseConfig) -> BoxFuture<'_, Result<Self, DatabaseError>> {
-        // Boxed, because AWS's futures are too deep for the compiler at whoever waits for them.
+        // Boxed: AWS's futures nest too deeply for the compiler in the functions that await this
+        // one.
         Self::open_as_configured(config).boxed()
     }
 
@@ -63,7 +65,7 @@ impl Connection {
         let mut attempts = target.attempts().iter().peekable();
         loop {
             let Some(transport) = attempts.next() else {
-                return Err(DatabaseError::unexpected("there is no way to connect"));
+                return Err(DatabaseError::unexpected("no transport left to try"));
             };
             let config = target.config(*transport).await?;
             let opened = match transport {
@@ -75,7 +77,11 @@ impl Connection {
             };
             match opened {
                 Err(error) if error.refuses_transport() && attempts.peek().is_some() => {
-                    tracing::warn!(cause = %error, ?transport, "trying without or with TLS instead");
+                    tracing::warn!(
+                        cause = %error,
+                        ?transport,
+                        "the server refused this transport; trying the other"
+                    );
                 }
                 outcome => return outcome,
             }
@@ -106,9 +112,9 @@ impl Connection {
         })
     }
 
-    /// Tells the server to cancel the statement under way, in the background and without promise: it
-    /// takes a connection of its own, and some proxies do not pass it on. Without it a statement that
-    /// waits for a lock would go on waiting after nobody waits for it.
+    /// Asks the server to cancel the running statement, in the background and best-effort:
+    /// cancelling needs a second connection, and some proxies drop the request. Without it, a
+    /// statement that waits for a lock would keep waiting after its caller has left.
     pub fn cancel(&self) {
         let (token, tls) = (self.client.cancel_token(), self.tls.clone());
         tokio::spawn(timeout(CANCEL_TIMEOUT, async move {
@@ -119,24 +125,24 @@ impl Connection {
         }));
     }
 
-    /// The client to send statements by.
+    /// The client that sends statements.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    /// The client to send statements by, for what needs it alone, such as a transaction.
+    /// The client that sends statements, for uses that need it exclusively, such as a transaction.
     pub fn client_mut(&mut self) -> &mut Client {
         &mut self.client
     }
 
-    /// Closes the connection after what is under way, and tells the server, so that its place is free
-    /// at once.
+    /// Closes the connection once the running statement has ended, and tells the server, which
+    /// frees its slot immediately.
     pub async fn close(self) {
         let Self {
             client, mut driver, ..
         } = self;
-        // The task sends Terminate when it has nobody left to serve.
+        // The task sends Terminate when its last client is gone.
         drop(client);
         let _ = timeout(CLOSE_TIMEOUT, &mut driver.0).await;
     }

@@ -1,5 +1,5 @@
-//! Connection strings in the two forms of libpq (its documentation, "Connection Strings"). Errors
-//! name the place and never quote a value.
+//! Connection strings in libpq's two forms (its documentation, "Connection Strings"). Errors say
+//! where the problem is and never quote a value.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -11,7 +11,7 @@ use crate::settings::SettingsError;
 
 const SCHEMES: [&str; 2] = ["postgresql://", "postgres://"];
 
-/// What is said of a text that is neither form.
+/// The error for a text in neither form.
 const NEITHER_FORM: &str =
     "not a connection string such as postgresql://user:password@host:5432/database";
 
@@ -31,7 +31,7 @@ pub fn parse(text: &str) -> Result<Parameters, SettingsError> {
 /// `[user[:password]@][host[:port],…][/database][?name=value&…]`.
 fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     let mut parameters = Parameters::default();
-    // The first of the two decides, so a slash in a password has to be percent-encoded.
+    // The first of the two decides, so a slash in a password must be percent-encoded.
     let credentials = rest
         .find(['@', '/'])
         .filter(|at| rest[*at..].starts_with('@'));
@@ -55,18 +55,19 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
         ports.push(port);
     }
     // The rest of a password with a slash in it would be taken for the database or a parameter, and
-    // shown. Parameters have values with an @ in them, but then they are some that there are.
+    // would be printed. Parameter values may contain an @ too, but then their parameters are known
+    // ones.
     let is_known = |pair: &str| Parameters::is_known(pair.split('=').next().unwrap_or_default());
     let half_a_user = credentials.is_none() && hosts.contains(':');
     if database.contains('@')
         || (query.contains('@') && (half_a_user || !query.split('&').all(is_known)))
     {
         return error(
-            "there is an @ behind the host; is a / of the password not written as %2F? (An @ is %40)",
+            "there is an @ after the host; write a / in the password as %2F, and an @ as %40",
         );
     }
     if names.iter().any(|name| name.contains('@')) {
-        return error("the host has an @ in it; write an @ in the password as %40");
+        return error("the host contains an @; write an @ in the password as %40");
     }
     if names.iter().any(|name| !name.is_empty()) {
         parameters.set("host", &names.join(","))?;
@@ -82,7 +83,7 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
         };
         let (name, value) = (decode(name, "parameter")?, decode(value, "value")?);
         match (name.as_str(), value.as_str()) {
-            // As JDBC writes it; libpq takes it, too.
+            // JDBC's spelling, which libpq also accepts.
             ("ssl", "true") => parameters.set("sslmode", "require")?,
             _ => parameters.set(&name, &value)?,
         }
@@ -90,19 +91,19 @@ fn parse_url(rest: &str) -> Result<Parameters, SettingsError> {
     Ok(parameters)
 }
 
-/// A host and its port, which may be empty. An IPv6 address stands in brackets.
+/// Splits a host from its port, which may be empty. An IPv6 address is in brackets.
 fn split_port(host: &str) -> Result<(&str, &str), SettingsError> {
     if let Some(rest) = host.strip_prefix('[') {
         return match rest.split_once(']') {
             Some((address, "")) => Ok((address, "")),
             Some((address, port)) if port.starts_with(':') => Ok((address, &port[1..])),
-            _ => error("the host has a [ without its ]"),
+            _ => error("the host has a [ without a matching ]"),
         };
     }
     let (name, port) = host.split_once(':').unwrap_or((host, ""));
-    // Before anything behind it is named: it may be half a password with a slash in it.
+    // Checked before any later part is quoted: this may be half of a password with a slash in it.
     if !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return error("the port must be a number; is a / of the password not written as %2F?");
+        return error("the port must be a number; write a / in the password as %2F");
     }
     Ok((name, port))
 }
@@ -141,9 +142,7 @@ fn parse_pairs(text: &str) -> Result<Parameters, SettingsError> {
         }
         skip_white_space(&mut characters);
         if !Parameters::is_known(&name) {
-            return error(
-                "has a parameter that does not exist; a value with white space needs quotes",
-            );
+            return error("has an unknown parameter; a value with white space needs quotes");
         }
         parameters.set(&name, &value(&mut characters)?)?;
     }

@@ -1,4 +1,4 @@
-//! What a database failure means to a request, and what may be logged of it.
+//! What a database failure means for a request, and how much of it may be logged.
 
 use std::error::Error;
 use std::io;
@@ -13,17 +13,17 @@ use crate::settings::SettingsError;
 pub enum DatabaseErrorKind {
     /// Wait and try again: the server cannot be reached, refuses to connect, or is out of room.
     Unavailable,
-    /// A statement took longer than it may, on a connection that is alive.
+    /// A statement exceeded its timeout on a connection that is alive.
     Timeout,
-    /// Run the migrations: a table, column or function is not there.
+    /// Run the migrations: a table, column or function is missing.
     SchemaMissing,
     /// Grant these rights, each as `RIGHT on object`.
     Permission(String),
-    /// A fault of ours.
+    /// An error of our own.
     Other,
 }
 
-/// A failure of the database. `Display` holds identifiers and SQLSTATEs, but never a value: the
+/// A database failure. `Display` contains identifiers and SQLSTATEs, but never a value: the
 /// server's own details quote whole rows.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.description)]
@@ -35,23 +35,23 @@ struct ErrorParts {
     state: Option<SqlState>,
     constraint: Option<String>,
     lost: bool,
-    /// Whether the server may have executed the statement all the same.
+    /// Whether the server may have executed the statement anyway.
     may_have_run: bool,
-    /// Only of a failure to connect.
+    /// Set only for a failure to connect.
     refusal: Refusal,
     description: String,
 }
 
-/// What a failure to connect says about trying again.
+/// What a failure to connect implies for a retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Refusal {
-    /// Nothing: it is final, or no failure to connect.
+    /// Nothing: it is final, or not a failure to connect.
     Final,
-    /// The server may take connections in a moment: it restarts, or has no place free.
+    /// The server may accept connections in a moment: it is restarting, or has no free slot.
     Transient,
-    /// The server may take a connection with TLS if this one had none, and the other way round.
+    /// The server may accept a connection with TLS if this one had none, and vice versa.
     Transport,
-    /// The password is wrong, or not the newest.
+    /// The password is wrong or outdated.
     Password,
 }
 
@@ -62,32 +62,32 @@ impl DatabaseError {
         &self.0.kind
     }
 
-    /// Whether the constraint of this name was violated.
+    /// Whether the constraint with this name was violated.
     #[must_use]
     pub fn violates(&self, constraint: &str) -> bool {
         self.0.constraint.as_deref() == Some(constraint)
     }
 
-    /// A statement did not come back within its limit, although the server is there.
+    /// A statement was not answered within its timeout, although the server is alive.
     pub(super) fn statement_timed_out() -> Self {
         Self::plain(
             DatabaseErrorKind::Timeout,
             false,
-            "the statement was not answered in time and was cancelled",
+            "the statement timed out and was cancelled",
         )
     }
 
-    /// A statement did not come back within its limit, and neither did its cancellation: whatever is
-    /// on the other side, it does not answer.
+    /// Neither a statement nor its cancellation was answered in time: the server no longer
+    /// responds.
     pub(super) fn connection_went_silent() -> Self {
         Self::plain(
             DatabaseErrorKind::Unavailable,
             true,
-            "the server does not answer any more",
+            "the server stopped responding",
         )
     }
 
-    /// Others' statements took all the time there was.
+    /// Other requests' statements used up all the time.
     pub(super) fn statement_waited_too_long() -> Self {
         Self::plain(
             DatabaseErrorKind::Timeout,
@@ -102,13 +102,13 @@ impl DatabaseError {
         let mut error = Self::plain(
             DatabaseErrorKind::Unavailable,
             false,
-            "connecting took too long",
+            "connecting timed out",
         );
         error.0.refusal = Refusal::Transient;
         error
     }
 
-    /// A failure to connect; whatever it is, the server cannot be used.
+    /// A failure to connect; whatever the reason, the server cannot be used.
     pub(super) fn connecting(error: &tokio_postgres::Error) -> Self {
         let refusal = refusal(error);
         let mut error = Self::from(error);
@@ -118,36 +118,36 @@ impl DatabaseError {
         error
     }
 
-    /// What was configured cannot be used.
+    /// The configuration is invalid.
     pub(super) fn config(error: SettingsError) -> Self {
         Self::plain(DatabaseErrorKind::Unavailable, false, &error.to_string())
     }
 
-    /// There are no credentials to show the server.
+    /// There are no credentials for the server.
     pub(super) fn credentials(description: &str) -> Self {
         Self::plain(DatabaseErrorKind::Unavailable, false, description)
     }
 
-    /// A statement broke its promise about what it gives back.
+    /// A statement returned something it never should.
     #[must_use]
     pub fn unexpected(description: &str) -> Self {
         Self::plain(DatabaseErrorKind::Other, false, description)
     }
 
-    /// The same failure with the rights that it turned out to be about.
+    /// The same failure, with the missing rights that caused it.
     pub(crate) fn with_missing_rights(mut self, missing: String) -> Self {
         self.0.kind = DatabaseErrorKind::Permission(missing);
         self
     }
 
-    /// Whether missing rights may be behind it. A schema without `USAGE` hides its tables, which
+    /// Whether missing rights may be the cause. A schema without `USAGE` hides its tables, which
     /// then seem not to exist.
     pub(crate) fn may_lack_rights(&self) -> bool {
         self.0.state == Some(SqlState::INSUFFICIENT_PRIVILEGE)
             || self.0.state == Some(SqlState::UNDEFINED_TABLE)
     }
 
-    /// Whether sending the statement once more, on a new connection if this one is lost, may help.
+    /// Whether a retry may help, on a new connection if this one is lost.
     pub(super) fn is_retryable(&self) -> bool {
         self.0.lost
             || matches!(
@@ -156,25 +156,25 @@ impl DatabaseError {
             )
     }
 
-    /// Whether a statement was ended by a cancellation.
+    /// Whether the statement was ended by a cancellation.
     pub(super) fn is_cancelled(&self) -> bool {
         self.0.state == Some(SqlState::QUERY_CANCELED)
     }
 
-    /// Whether connecting may go well in a moment.
+    /// Whether connecting may succeed in a moment.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.0.refusal == Refusal::Transient
     }
 
-    /// Whether the server did not let the user in, for another reason than a wrong password. RDS says so
-    /// for a moment to a role of IAM that is new.
+    /// Whether the server rejected the user for a reason other than a wrong password. RDS does so
+    /// for a moment when an IAM role is new.
     #[must_use]
     pub fn refuses_user(&self) -> bool {
         self.0.state == Some(SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
     }
 
-    /// Whether connecting may go well with TLS instead of without it, or the other way round.
+    /// Whether connecting may succeed with TLS instead of without it, or vice versa.
     pub(super) fn refuses_transport(&self) -> bool {
         self.0.refusal == Refusal::Transport
     }
@@ -184,19 +184,19 @@ impl DatabaseError {
         self.0.refusal == Refusal::Password
     }
 
-    /// Whether the server may have executed the statement all the same.
+    /// Whether the server may have executed the statement anyway.
     #[must_use]
     pub fn may_have_run(&self) -> bool {
         self.0.may_have_run
     }
 
-    /// The same failure of a statement that was sent.
+    /// The same failure, for a statement that was sent.
     pub(super) fn after_sending(mut self) -> Self {
         self.0.may_have_run = true;
         self
     }
 
-    /// Whether the connection is of no use any more.
+    /// Whether the connection can no longer be used.
     pub(super) fn ends_connection(&self) -> bool {
         self.0.lost
     }
@@ -247,13 +247,13 @@ impl From<&tokio_postgres::Error> for DatabaseError {
     }
 }
 
-/// What a failure to connect says about trying again.
+/// What a failure to connect implies for a retry.
 fn refusal(error: &tokio_postgres::Error) -> Refusal {
     if let Some(answer) = error.as_db_error() {
         return match *answer.code() {
-            // The second is what PgBouncer calls it.
+            // The second is PgBouncer's code for it.
             SqlState::INVALID_PASSWORD | SqlState::PROTOCOL_VIOLATION => Refusal::Password,
-            // What `pg_hba.conf` has no line for; the line may ask for TLS, or for none.
+            // No line of `pg_hba.conf` matches; a line may require TLS, or its absence.
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION => Refusal::Transport,
             SqlState::CANNOT_CONNECT_NOW
             | SqlState::TOO_MANY_CONNECTIONS
@@ -263,7 +263,7 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
         };
     }
     let io = io_error(error.source());
-    // The kind of the error is not to be had otherwise.
+    // tokio-postgres does not expose the kind of the error.
     let is_handshake = error
         .to_string()
         .starts_with("error performing TLS handshake");
@@ -281,11 +281,11 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
             | io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
-            // A server that takes no writes where `target_session_attrs` wants one that does.
+            // A read-only server where `target_session_attrs` asks for one that takes writes.
             | io::ErrorKind::PermissionDenied,
         ) => true,
-        // Half a message, as the protocol's reader calls it; a name that is not found is the same
-        // kind, but passes no faster.
+        // A truncated message, as the protocol's reader reports it. A host name that is not found
+        // has the same kind, but does not pass quickly.
         Some(io::ErrorKind::Other) => !error.to_string().starts_with("error connecting"),
         Some(_) => false,
     };
@@ -296,7 +296,7 @@ fn refusal(error: &tokio_postgres::Error) -> Refusal {
     }
 }
 
-/// The failure of the network or the system behind an error, if that is what it is.
+/// The I/O error behind an error, if there is one.
 fn io_error<'a>(mut cause: Option<&'a (dyn Error + 'static)>) -> Option<&'a io::Error> {
     while let Some(error) = cause {
         if let Some(io) = error.downcast_ref() {
@@ -328,8 +328,8 @@ fn kind(state: &SqlState) -> DatabaseErrorKind {
     }
 }
 
-/// Whether the server ends the session, or is one to turn away from: after a failover the old writer
-/// answers that it is read-only.
+/// Whether the server ends the session, or is one to disconnect from: after a failover the old
+/// writer answers that it is read-only.
 fn ends_session(answer: &DbError) -> bool {
     matches!(
         answer.parsed_severity(),
@@ -342,8 +342,9 @@ fn class(state: &SqlState) -> &str {
     state.code().get(..2).unwrap_or_default()
 }
 
-/// What may be logged of the server's answer. The messages of data exceptions (22), constraint
-/// violations (23) and raised errors (P0) can quote values; the others name objects and users.
+/// The part of the server's answer that may be logged. The messages of data exceptions (22),
+/// constraint violations (23) and raised errors (P0) can quote values; the others name objects and
+/// users.
 fn describe(answer: &DbError) -> String {
     let state = answer.code();
     let mut description = format!("SQLSTATE {}", state.code());

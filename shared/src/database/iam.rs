@@ -1,5 +1,5 @@
-//! Tokens that stand for a password of RDS (AWS documentation, "IAM database authentication"): a
-//! presigned request to the action `connect`, without its scheme.
+//! Tokens that replace a password on RDS (AWS documentation, "IAM database authentication"): a
+//! presigned request for the action `connect`, without its scheme.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,21 +14,20 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::roots::region_of;
 use crate::aws;
 
-/// How long a server takes a token, at most 15 minutes. It is only needed while connecting.
+/// How long a token is valid; 15 minutes is the maximum. It is only needed while connecting.
 const LIFETIME: Duration = Duration::from_secs(900);
 
-/// What the token is for, as a service's name in the signature.
+/// The service the token is for, as named in the signature.
 const SERVICE: &str = "rds-db";
 
-/// What is percent-encoded in a user's name: all but RFC 3986's unreserved characters.
+/// The characters that are percent-encoded in a user's name: all but RFC 3986's unreserved ones.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// A token for `user` at a host. The region is the one that the host's name tells, else that of the
-/// environment.
+/// A token for `user` on a host. The region comes from the host's name, else from the environment.
 ///
 /// # Errors
 /// A sentence: no region, or no credentials.
@@ -36,12 +35,12 @@ pub async fn token(host: &str, port: u16, user: &str) -> Result<String, String> 
     let region = match region_of(host) {
         Some(region) => region.to_owned(),
         None => aws::region().await.ok_or(
-            "DATABASE_AUTH=iam needs a region; the host's name tells none, so set AWS_REGION",
+            "DATABASE_AUTH=iam needs a region; the host's name has none, so set AWS_REGION",
         )?,
     };
     let credentials = aws::credentials().await?;
     presign(host, port, user, &region, credentials, SystemTime::now())
-        .map_err(|error| format!("no token can be made for DATABASE_AUTH=iam: {error}"))
+        .map_err(|error| format!("cannot create a token for DATABASE_AUTH=iam: {error}"))
 }
 
 fn presign(

@@ -6,35 +6,36 @@ use super::parameters::Parameters;
 use crate::caller::REQUEST_TIMEOUT;
 use crate::settings::{self, SettingsError};
 
-/// What is kept for a statement that is sent again on a new connection.
+/// The time reserved for a statement that is sent again on a new connection.
 const REPETITION: Duration = Duration::from_secs(2);
 
-/// The limits of a connection, each with its variable.
+/// The timeouts of a connection, each with its variable.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// `connect_timeout` (of `DATABASE_URL` or `PGCONNECT_TIMEOUT`, not of a secret), else `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the name look-up
-    /// to the end of the authentication, a secret to be fetched included.
+    /// `connect_timeout` (of `DATABASE_URL` or `PGCONNECT_TIMEOUT`, not of a secret), else
+    /// `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the DNS lookup to the end of
+    /// authentication, including the time to fetch a secret.
     pub connect: Duration,
-    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. Then it is cancelled, and its
-    /// connection is kept only if the server says that this has ended it.
+    /// `DATABASE_STATEMENT_TIMEOUT_SECONDS`, else 4 s: one statement. It is then cancelled, and its
+    /// connection is kept only if the server confirms that the cancellation ended it.
     pub statement: Duration,
-    /// `DATABASE_KEEPALIVE_SECONDS`, else 60 s: how long the connection is quiet before the other
-    /// side is probed. Below 350 s, after which NAT gateways on AWS forget a connection.
+    /// `DATABASE_KEEPALIVE_SECONDS`, else 60 s: how long the connection is idle before the peer is
+    /// probed. Below 350 s, after which NAT gateways on AWS forget a connection.
     pub keepalive: Duration,
     /// `DATABASE_TCP_USER_TIMEOUT_SECONDS`, else 5 s: how long sent data may stay unacknowledged
     /// before the path counts as dead.
     pub tcp_user: Duration,
     /// `DATABASE_IDLE_CHECK_SECONDS`, else 300 s: after this long without a statement the server is
-    /// asked for a sign of life first, because a path that swallows packets shows nothing.
+    /// probed first, because a path that swallows packets shows no error.
     pub idle_check: Duration,
 }
 
 impl Limits {
-    /// Reads the limits; what the connection string says comes first.
+    /// Reads the timeouts; those in the connection string take precedence.
     ///
     /// # Errors
-    /// [`SettingsError`] for a number out of its range, or for limits that together pass the
-    /// time of a request.
+    /// [`SettingsError`] for a number out of range, or for timeouts that together exceed a
+    /// request's.
     pub fn read(
         parameters: &Parameters,
         variable: impl Fn(&str) -> Option<String>,
@@ -45,7 +46,7 @@ impl Limits {
         };
         let connect = match parameters.get("connect_timeout") {
             None => seconds("DATABASE_CONNECT_TIMEOUT_SECONDS", 1..=20, 3)?,
-            // As in libpq, 0 is no limit of its own; the request's remains.
+            // As in libpq, 0 means no timeout of its own; the request's still applies.
             Some(text) => match text.parse() {
                 Ok(0) => Duration::from_secs(20),
                 Ok(given @ 1..=20) => Duration::from_secs(given),
@@ -66,15 +67,15 @@ impl Limits {
         if limits.operation() >= REQUEST_TIMEOUT {
             let most = (REQUEST_TIMEOUT - REPETITION).as_secs() - 1;
             return Err(SettingsError::new(format!(
-                "the limits for connecting and for a statement must be {most} s at most together, \
-                 because a request ends after {} s",
+                "the timeouts for connecting and for a statement must be {most} s at most together, \
+                 because a request times out after {} s",
                 REQUEST_TIMEOUT.as_secs()
             )));
         }
         Ok(limits)
     }
 
-    /// How long connecting, a statement and its repetition may take together.
+    /// Timeout for connecting, a statement and its retry together.
     #[must_use]
     pub fn operation(&self) -> Duration {
         self.connect + self.statement + REPETITION

@@ -1,9 +1,9 @@
-//! The one connection to PostgreSQL: made once, kept across invocations, replaced when it died.
+//! The one connection to PostgreSQL: opened once, kept across invocations, replaced when it dies.
 //!
-//! Every statement is sent by [`Database::query`]: one round trip, nothing named left on the server,
-//! no session state, so it works directly and behind a transaction pooler. A statement must bear
-//! being executed twice, because one that was lost on the way is sent again on a new connection, and
-//! nobody can tell whether the server had executed it (the error is the same either way).
+//! [`Database::query`] sends every statement: one round trip, no prepared statement left on the
+//! server, no session state, so it works directly and behind a transaction pooler. Statements must
+//! be idempotent: if the connection drops before the answer arrives, the statement is sent again,
+//! and the client cannot know whether the first one ran (the error is the same either way).
 
 mod config;
 mod connection;
@@ -31,23 +31,23 @@ pub use tls::SslMode;
 
 use crate::observed;
 
-/// How long connecting ahead may take. Lambda's init phase ends after 10 s, and begins anew then.
+/// Timeout for connecting during init. Lambda's init phase is cut off after 10 s and starts over.
 const PRECONNECT_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How long a cancelled statement may take to end. One that does not tells that nobody is there.
+/// Timeout for a cancelled statement to end. If it does not, the server is gone.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 
-/// How long the server may take for a sign of life.
+/// Timeout for probing whether the server is alive.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The pause before connecting is tried again, where that may help; each is twice as long as the last.
+/// The pause before the first retry to connect, where one may help; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The database, connected when it is first needed.
+/// The database, connected on first use.
 ///
-/// Statements of requests at once take turns on the connection. PostgreSQL itself would take the next
-/// before it has answered the last; poolers in transaction mode do not bear it (Supavisor lets the
-/// second answer get lost, an old PgBouncer hands the connection on too early).
+/// Concurrent requests queue for the connection. PostgreSQL would accept the next statement before
+/// it has answered the last, but transaction poolers break when a client pipelines statements
+/// (Supavisor can lose the second answer, an old PgBouncer reassigns the connection too early).
 #[derive(Debug)]
 pub struct Database {
     config: DatabaseConfig,
@@ -56,13 +56,13 @@ pub struct Database {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Not here while a statement is under way: should the caller leave then, the connection goes,
-    /// because an answer that nobody waits for is still to come on it.
+    /// Taken out while a statement is running. If the caller leaves meanwhile, the connection is
+    /// dropped, because an answer that nothing reads is still due on it.
     connection: Option<Connection>,
-    /// When the connection was last asked for, by the clock on the wall: others stand still while
-    /// the environment is frozen.
+    /// When the connection was last requested, by the wall clock: monotonic clocks stand still
+    /// while the environment is frozen.
     last_use: Option<SystemTime>,
-    /// When connecting failed last, so that those who waited for it do not try one by one.
+    /// When connecting last failed, so that callers who waited for it do not each try in turn.
     failure: Option<(Instant, DatabaseError)>,
 }
 
@@ -76,8 +76,8 @@ impl Database {
         }
     }
 
-    /// Connects ahead of the first statement, where the processor is fast and nobody waits. A
-    /// failure is logged and otherwise left to the first request, which tries again.
+    /// Connects before the first statement, while the CPU is fast and no caller is waiting. A
+    /// failure is only logged; the first request tries again.
     pub async fn preconnect(&self) {
         let deadline = Instant::now() + self.config.limits().connect.min(PRECONNECT_TIMEOUT);
         let mut slot = self.slot.lock().await;
@@ -90,7 +90,7 @@ impl Database {
     /// Runs one statement in one round trip. `deadline` is when the caller stops waiting.
     ///
     /// # Errors
-    /// [`DatabaseError`], which tells what to do about it.
+    /// [`DatabaseError`], which says what to do about it.
     pub async fn query(
         &self,
         deadline: Instant,
@@ -103,7 +103,7 @@ impl Database {
             .await
     }
 
-    /// Runs a statement whose work grows with the session: it may take all the time the caller has.
+    /// Runs a statement whose work grows with the session; it may use all the time the caller has.
     ///
     /// # Errors
     /// [`DatabaseError`].
@@ -120,7 +120,7 @@ impl Database {
         self.run(deadline, limit, statement, parameters).await
     }
 
-    /// Runs a statement, and once more if its connection was lost.
+    /// Runs a statement, and retries it once if its connection was lost.
     async fn run(
         &self,
         deadline: Instant,
@@ -130,7 +130,7 @@ impl Database {
     ) -> Result<Vec<Row>, DatabaseError> {
         match self.attempt(deadline, limit, statement, parameters).await {
             Err(error) if error.is_retryable() && Instant::now() < deadline => {
-                tracing::warn!(cause = %error, "repeating a statement");
+                tracing::warn!(cause = %error, "retrying a statement");
                 observed::repeat();
                 self.attempt(deadline, limit, statement, parameters)
                     .await
@@ -172,16 +172,16 @@ impl Database {
         answered.map_err(DatabaseError::after_sending)
     }
 
-    /// The kept connection, taken out of its place, or a new one. Callers that `arrived` while
-    /// connecting failed share that failure.
+    /// Takes the kept connection out of its slot, or opens a new one. Callers that `arrived` before
+    /// a failed attempt to connect ended share its failure.
     async fn connection(
         &self,
         slot: &mut Slot,
         arrived: Instant,
         deadline: Instant,
     ) -> Result<Connection, DatabaseError> {
-        // On a runtime of one thread this lets the connection's task read what arrived while the
-        // environment was frozen, so that `is_closed` tells the truth.
+        // On a single-threaded runtime this lets the connection's task read what arrived while the
+        // environment was frozen, so that `is_closed` is accurate.
         tokio::task::yield_now().await;
 
         let quiet_since = slot.last_use.replace(SystemTime::now());
@@ -210,13 +210,13 @@ impl Database {
         connected
     }
 
-    /// Connects; waits for a server that restarts or has no place free, as long as the limit lets it.
+    /// Connects. Retries within the limit while the server is restarting or has no free slot.
     async fn open(&self, limit: Instant) -> Result<Connection, DatabaseError> {
         let mut pause = FIRST_PAUSE;
         loop {
             match Connection::open(&self.config).await {
                 Err(error) if error.is_transient() && Instant::now() + pause < limit => {
-                    tracing::info!(cause = %error, "the database does not take connections yet");
+                    tracing::info!(cause = %error, "the database is not accepting connections yet");
                     sleep(pause).await;
                     pause *= 2;
                 }
@@ -225,8 +225,8 @@ impl Database {
         }
     }
 
-    /// Whether the other side answers still; it is asked only after a long silence. A path that was
-    /// forgotten meanwhile, by a NAT gateway for one, may swallow what is sent without a sign.
+    /// Whether the server still answers. It is probed only after a long silence: a path that was
+    /// forgotten meanwhile, for example by a NAT gateway, may swallow packets without an error.
     async fn is_alive(
         &self,
         connection: &Connection,
@@ -243,8 +243,8 @@ impl Database {
         matches!(timeout_at(limit, sign_of_life).await, Ok(Ok(())))
     }
 
-    /// Closes the connection after what is under way, and tells the server. The next statement makes a
-    /// new one.
+    /// Closes the connection once the running statement has ended, and tells the server. The next
+    /// statement opens a new one.
     pub async fn close(&self) {
         let connection = self.slot.lock().await.connection.take();
         if let Some(connection) = connection {
@@ -253,12 +253,14 @@ impl Database {
     }
 }
 
-/// What a statement comes to that was cancelled because it took too long, and whether nothing is on its
-/// way to its connection any more. A server that ends it is there, so the statement is at fault, and
-/// sending it again would only cost the same once more. A server that says nothing is lost. Whoever has
-/// no time to find out is told of the first.
+/// The result of a statement that was cancelled because it took too long, and whether its
+/// connection is quiet, with nothing more to come. If the server ends the statement, the server is
+/// alive and the statement is at fault; sending it again would only cost the same once more. If the
+/// server stays silent, the connection is lost. A caller without the time to find out gets the
+/// first of these errors.
 ///
-/// A statement that ended by itself just then leaves the cancellation behind, which would hit the next one.
+/// A statement that ended by itself at that moment leaves its cancellation pending, and the next
+/// one would be hit by it.
 async fn after_cancelling(
     answer: impl Future<Output = Result<Vec<Row>, tokio_postgres::Error>>,
     deadline: Instant,

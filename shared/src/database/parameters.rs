@@ -1,11 +1,11 @@
-//! The parameters of a connection, by libpq's names, from wherever they are given: a connection
-//! string, a secret, the `PG…` variables.
+//! The parameters of a connection under libpq's names, from every source: a connection string, a
+//! secret, the `PG…` variables.
 
 use std::collections::BTreeMap;
 
 use crate::settings::SettingsError;
 
-/// The parameters that are understood (libpq documentation, "Parameter Key Words").
+/// The supported parameters (libpq documentation, "Parameter Key Words").
 const KNOWN: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -34,7 +34,7 @@ const KNOWN: &[&str] = &[
 ];
 
 /// Parameters for other clients (Prisma, SQLAlchemy, JDBC, node-postgres), and those of libpq that
-/// change nothing here. They take no protection away when they are left out.
+/// have no effect here. Ignoring them removes no protection.
 const IGNORED: &[&str] = &[
     "client_encoding",
     "connection_limit",
@@ -52,7 +52,7 @@ const IGNORED: &[&str] = &[
     "uselibpqcompat",
 ];
 
-/// Parameters of libpq that are not supported here; an error may name them.
+/// Parameters of libpq that are not supported here; errors may name them.
 const UNSUPPORTED: &[&str] = &[
     "gssdelegation",
     "gsslib",
@@ -70,7 +70,7 @@ const UNSUPPORTED: &[&str] = &[
     "sslpassword",
 ];
 
-/// The variables that libpq reads, and the parameter each stands for.
+/// The variables that libpq reads, and the parameter each maps to.
 const VARIABLES: &[(&str, &str)] = &[
     ("PGAPPNAME", "application_name"),
     ("PGCHANNELBINDING", "channel_binding"),
@@ -98,7 +98,7 @@ const VARIABLES: &[(&str, &str)] = &[
 pub struct Parameters(BTreeMap<&'static str, String>);
 
 impl Parameters {
-    /// The parameters that the variables of libpq give.
+    /// Reads the parameters from libpq's variables.
     pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
         let mut parameters = Self::default();
         for (name, parameter) in VARIABLES {
@@ -109,43 +109,46 @@ impl Parameters {
         parameters
     }
 
-    /// Whether there is such a parameter, supported or not.
+    /// Whether such a parameter exists, supported or not.
     #[must_use]
     pub fn is_known(name: &str) -> bool {
         [KNOWN, IGNORED, UNSUPPORTED].concat().contains(&name)
     }
 
-    /// Sets a parameter of a connection string; the last one of a name counts.
+    /// Sets a parameter of a connection string; the last value for a name wins.
     ///
     /// # Errors
-    /// [`SettingsError`] for one that is not understood: it may be there to protect something.
+    /// [`SettingsError`] for an unsupported parameter: it may be there to protect something.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingsError> {
         if let Some(known) = KNOWN.iter().find(|known| **known == name) {
             self.insert(known, value);
             return Ok(());
         }
         if IGNORED.contains(&name) {
-            tracing::warn!(parameter = name, "a connection parameter for other clients");
+            tracing::warn!(
+                parameter = name,
+                "ignoring a connection parameter for other clients"
+            );
             return Ok(());
         }
         let nameable = |character: char| character.is_ascii_alphabetic() || character == '_';
         Err(SettingsError::new(if name.chars().all(nameable) {
             format!("the parameter {name} is not supported")
         } else {
-            "has a parameter whose name cannot be one; is a special character of the password not \
-             percent-encoded?"
+            "has a parameter with an invalid name; percent-encode special characters in the \
+             password"
                 .into()
         }))
     }
 
-    /// Takes from `others` what is not given here.
+    /// Takes the parameters that are not set here from `others`.
     pub fn fill_from(&mut self, others: &Self) {
         for (name, value) in &others.0 {
             self.0.entry(name).or_insert_with(|| value.clone());
         }
     }
 
-    /// The value of a parameter, if it is given.
+    /// The value of a parameter, if it is set.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
@@ -156,14 +159,14 @@ impl Parameters {
         self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// The values of a parameter that lists one for each host.
+    /// The values of a parameter that holds one for each host.
     pub fn list(&self, name: &str) -> Vec<&str> {
         self.get(name)
             .map(|values| values.split(',').map(str::trim).collect())
             .unwrap_or_default()
     }
 
-    /// As in libpq an empty value is none.
+    /// As in libpq, an empty value counts as unset.
     pub(super) fn insert(&mut self, name: &'static str, value: &str) {
         if value.is_empty() {
             self.0.remove(name);

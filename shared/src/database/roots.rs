@@ -1,5 +1,5 @@
-//! Which authorities a server's certificate is checked against. Only those are loaded: reading the
-//! system's hundred and more costs as much as the rest of a cold start.
+//! The root certificates that a server's certificate is checked against. Only these are loaded:
+//! reading the system's hundred and more costs as much as the rest of a cold start.
 
 use std::path::PathBuf;
 
@@ -8,39 +8,39 @@ use native_tls::Certificate;
 use crate::settings::SettingsError;
 
 /// The roots of Amazon RDS for each region and those of Amazon's public certificates, which RDS
-/// Proxy uses; from AWS's bundle, see `certificates/README.md`. A comment names each.
+/// Proxy uses; from AWS's bundle, see `certificates/README.md`. Each has a comment with its name.
 const BUNDLE: &str = include_str!("../../certificates/rds.pem");
 
 const END: &str = "-----END CERTIFICATE-----\n";
 
-/// What each certificate's comment starts with.
+/// The start of the comment of each RDS certificate.
 const RDS: &str = "# Amazon RDS ";
 
-/// What the comments of Amazon's public authorities start with.
+/// The start of the comment of each of Amazon's public roots.
 const AMAZON: &str = "# Amazon Root CA ";
 
-/// The last labels of a host name of RDS; the region stands before them.
+/// The last labels of an RDS host name; the region precedes them.
 const RDS_DOMAIN: &str = ".rds.amazonaws.com";
 
-/// The authorities to trust.
+/// The root certificates to trust.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Roots {
     /// Nothing is verified, so none are needed.
     None,
-    /// Those in a file.
+    /// The ones in a file.
     File(PathBuf),
-    /// Those of these parts of the bundle, each the start of a comment, and the system's if it is
-    /// told.
+    /// The ones in these parts of the bundle, each given by the start of a comment, and optionally
+    /// the system's.
     Known {
         /// The starts of the comments.
         bundle: Vec<String>,
-        /// Whether the system's are needed, too.
+        /// Whether the system's are needed as well.
         system: bool,
     },
 }
 
 impl Roots {
-    /// What `sslrootcert` says: a file, `system`, or `rds`.
+    /// Reads `sslrootcert`: a file, `system`, or `rds`.
     pub fn named(name: &str, hosts: &[String]) -> Self {
         match name {
             "system" => Self::system(),
@@ -52,14 +52,14 @@ impl Roots {
         }
     }
 
-    /// Those that the hosts' names ask for: their region's for RDS, else the system's.
+    /// Chooses by the hosts' names: their region's for RDS, else the system's.
     pub fn for_hosts(hosts: &[String]) -> Self {
         let (mut bundle, mut system) = (Vec::new(), false);
         for host in hosts {
             match part_for(host).filter(|part| BUNDLE.contains(part)) {
                 Some(part) if bundle.contains(&part) => {}
                 Some(part) => bundle.push(part),
-                // Not RDS, or a region that was opened after the bundle was made.
+                // Not RDS, or a region newer than the bundle.
                 None => system = true,
             }
         }
@@ -81,8 +81,8 @@ impl Roots {
         matches!(self, Self::Known { system: true, .. })
     }
 
-    /// Whether any of them gives certificates to anybody who asks, so that one of theirs proves nothing
-    /// without the name in it.
+    /// Whether any of them issues certificates to anyone who asks, so that such a certificate
+    /// proves nothing unless the name in it is checked.
     #[must_use]
     pub fn are_public(&self) -> bool {
         match self {
@@ -108,7 +108,7 @@ impl Roots {
                 match Certificate::stack_from_pem(&pem) {
                     Ok(certificates) if !certificates.is_empty() => Ok(certificates),
                     _ => Err(SettingsError::new(format!(
-                        "sslrootcert {shown} holds no certificate"
+                        "sslrootcert {shown} contains no certificate"
                     ))),
                 }
             }
@@ -123,13 +123,14 @@ impl Roots {
     }
 }
 
-/// The parts for `sslrootcert=rds`: the hosts' regions; all where a name, such as an alias, tells none.
+/// The parts for `sslrootcert=rds`: those of the hosts' regions; all if a name, such as an alias,
+/// does not tell its region.
 fn rds_roots(hosts: &[String]) -> Vec<String> {
     let parts: Option<Vec<String>> = hosts.iter().map(|host| part_for(host)).collect();
     parts.unwrap_or_else(|| vec![RDS.into()])
 }
 
-/// The part of the bundle for a host of RDS; `None` for any other.
+/// The part of the bundle for an RDS host; `None` for any other.
 fn part_for(host: &str) -> Option<String> {
     let host = host.trim_end_matches('.').to_ascii_lowercase();
     let region = region_of(&host)?;
@@ -143,7 +144,7 @@ fn part_for(host: &str) -> Option<String> {
     Some(format!("{RDS}{region} Root CA "))
 }
 
-/// The region that a host of RDS names.
+/// The region in the name of an RDS host.
 pub fn region_of(host: &str) -> Option<&str> {
     let rest = host.strip_suffix(RDS_DOMAIN)?;
     rest.rsplit_once('.').map(|(_, region)| region)
@@ -218,8 +219,8 @@ mod tests {
         }
     }
 
-    /// A certificate that ends within the year ends this test: the bundle is to be made anew, as
-    /// `certificates/README.md` says.
+    /// Fails when a certificate expires within a year: the bundle must then be rebuilt as described
+    /// in `certificates/README.md`.
     #[test]
     fn the_bundle_lasts_another_year() {
         let a_year = x509_parser::time::ASN1Time::now().timestamp() + 365 * 24 * 60 * 60;
@@ -229,12 +230,12 @@ mod tests {
             let certificate = pem.parse_x509().unwrap();
             assert!(
                 certificate.validity().not_after.timestamp() > a_year,
-                "{} ends soon",
+                "{} expires soon",
                 certificate.subject()
             );
             count += 1;
         }
         assert_eq!(count, BUNDLE.matches(END).count());
-        assert_eq!(count, BUNDLE.matches("# ").count(), "each has its comment");
+        assert_eq!(count, BUNDLE.matches("# ").count(), "each has a comment");
     }
 }

@@ -6,7 +6,7 @@ use super::connection_string;
 use super::parameters::Parameters;
 use crate::settings::SettingsError;
 
-/// The members of the secrets that RDS writes, and the parameter each stands for.
+/// The members of the secrets that RDS writes, and the parameter each maps to.
 const SECRET_MEMBERS: &[(&str, &str)] = &[
     ("dbname", "dbname"),
     ("host", "host"),
@@ -25,7 +25,7 @@ pub fn parse(text: &str) -> Result<Parameters, SettingsError> {
     }
     let Ok(Value::Object(members)) = serde_json::from_str(text) else {
         return Err(SettingsError::new(
-            "starts like JSON and is none; use the form that RDS writes, or a connection string",
+            "looks like JSON but is not valid; use the form that RDS writes, or a connection string",
         ));
     };
     let mut parameters = Parameters::default();
@@ -36,13 +36,13 @@ pub fn parse(text: &str) -> Result<Parameters, SettingsError> {
             Some(Value::Number(number)) => parameters.insert(parameter, &number.to_string()),
             Some(_) => {
                 return Err(SettingsError::new(format!(
-                    "{member} is neither text nor a number"
+                    "{member} is neither a string nor a number"
                 )));
             }
         }
     }
     if parameters.get("password").is_none() {
-        return Err(SettingsError::new("has no password in it"));
+        return Err(SettingsError::new("contains no password"));
     }
     Ok(parameters)
 }

@@ -1,4 +1,4 @@
-//! A database to connect to: parameters, understood.
+//! A connection target: parameters, parsed and validated.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -22,27 +22,27 @@ use crate::settings::SettingsError;
 /// The port of PostgreSQL.
 const DEFAULT_PORT: u16 = 5432;
 
-/// What proves who we are.
+/// How we authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auth {
     /// A password, a certificate, or the server's trust.
     Password,
-    /// A token of AWS's IAM, made anew for each connection.
+    /// An AWS IAM token, a new one for each connection.
     Iam,
 }
 
-/// A database to connect to.
+/// A connection target.
 pub struct Target {
     config: Config,
     hosts: Vec<String>,
     auth: Auth,
     tls: TlsSettings,
-    /// Built when it is first needed.
+    /// Built on first use.
     connector: OnceLock<MakeTlsConnector>,
 }
 
 impl Target {
-    /// Understands parameters.
+    /// Parses and validates parameters.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -65,7 +65,7 @@ impl Target {
         for (name, value) in parameters.iter() {
             set(&mut config, name, value)?;
         }
-        // Without it a host that swallows packets would use up the time of those after it.
+        // Otherwise a host that swallows packets would use up the time of those after it.
         let attempts = u32::try_from(hosts.len().max(1)).unwrap_or(u32::MAX);
         config.connect_timeout(limits.connect / attempts);
 
@@ -91,7 +91,7 @@ impl Target {
         self.tls.mode
     }
 
-    /// The attempts to make, in order. As in libpq there is no TLS over a Unix socket.
+    /// The attempts to make, in order. As in libpq, TLS is never used over a Unix socket.
     pub(super) fn attempts(&self) -> &'static [Transport] {
         if self.hosts.iter().any(|host| is_socket(host)) {
             return SslMode::Disable.attempts();
@@ -99,7 +99,7 @@ impl Target {
         self.tls.mode.attempts()
     }
 
-    /// Whether both would say the same to the server about who we are.
+    /// Whether both targets would present the same credentials to the server.
     pub(super) fn has_credentials_of(&self, other: &Self) -> bool {
         let credentials = |target: &Self| {
             let password = target.config.get_password().map(<[u8]>::to_vec);
@@ -108,23 +108,23 @@ impl Target {
         credentials(self) == credentials(other)
     }
 
-    /// Whether verifying takes the system's authorities.
+    /// Whether verifying the server needs the system's root certificates.
     #[must_use]
     pub fn uses_system_roots(&self) -> bool {
         self.tls.uses_system_roots()
     }
 
-    /// The hosts and the database, for a person to recognise; no user, no password.
+    /// The hosts and the database, for people to recognise; no user, no password.
     #[must_use]
     pub fn display_name(&self) -> String {
         let database = self.config.get_dbname().unwrap_or("the user's database");
         format!("{database} on {}", self.hosts.join(", "))
     }
 
-    /// How to connect by `transport`, with a fresh token where one is needed.
+    /// The configuration for connecting by `transport`, with a fresh token if one is needed.
     ///
     /// # Errors
-    /// [`DatabaseError`] when no token can be made.
+    /// [`DatabaseError`] when a token is needed and cannot be made.
     pub(super) async fn config(&self, transport: Transport) -> Result<Config, DatabaseError> {
         let mut config = self.config.clone();
         config.ssl_mode(match transport {
@@ -149,7 +149,7 @@ impl Target {
     /// The connector for TLS.
     ///
     /// # Errors
-    /// [`DatabaseError`] when a file of certificates cannot be used.
+    /// [`DatabaseError`] when a certificate file cannot be used.
     pub(super) fn connector(&self) -> Result<MakeTlsConnector, DatabaseError> {
         if let Some(connector) = self.connector.get() {
             return Ok(connector.clone());
@@ -159,7 +159,7 @@ impl Target {
     }
 }
 
-/// Hosts, addresses and ports are lists of the same length, or one port for all.
+/// Hosts, addresses and ports are lists of the same length; a single port applies to all hosts.
 fn set_addresses(
     config: &mut Config,
     parameters: &Parameters,
@@ -170,22 +170,20 @@ fn set_addresses(
         return refuse("names no host");
     }
     if hosts.is_empty() {
-        return refuse(
-            "hostaddr needs host as well, which is the name in the server's certificate",
-        );
+        return refuse("hostaddr needs host as well: the name in the server's certificate");
     }
     let sockets = hosts.iter().filter(|host| is_socket(host)).count();
     if sockets > 0 && sockets < hosts.len() {
-        return refuse("Unix sockets and hosts cannot be named together");
+        return refuse("Unix sockets and hosts cannot be combined");
     }
     if hosts.iter().any(String::is_empty) {
         return refuse("one of the hosts is empty");
     }
     if !addresses.is_empty() && addresses.len() != hosts.len() {
-        return refuse("hostaddr must name as many as host");
+        return refuse("hostaddr must list one address for each host");
     }
     if ports.len() > 1 && ports.len() != hosts.len() {
-        return refuse("port must be one, or as many as host");
+        return refuse("port must be a single port, or one for each host");
     }
     for host in hosts {
         config.host(host);
@@ -246,7 +244,7 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingsError
         "target_session_attrs" => {
             config.target_session_attrs(match value {
                 "any" => TargetSessionAttrs::Any,
-                // A primary that takes no writes is of no use to us either.
+                // A read-only primary is of no use to us either.
                 "primary" | "read-write" => TargetSessionAttrs::ReadWrite,
                 "read-only" => TargetSessionAttrs::ReadOnly,
                 _ => {
@@ -263,16 +261,16 @@ fn set(config: &mut Config, name: &str, value: &str) -> Result<(), SettingsError
         "user" => {
             config.user(value);
         }
-        // Read elsewhere: the addresses, the limits, and what is about TLS.
+        // Handled elsewhere: addresses, timeouts and TLS.
         _ => {}
     }
     Ok(())
 }
 
-/// A token is made for one host, and is itself the password: it must not be sent to anybody else.
+/// A token is made for one host and replaces the password: it must not be sent to any other server.
 fn check_iam(config: &Config, hosts: &[String], mode: SslMode) -> Result<(), SettingsError> {
     if hosts.len() != 1 {
-        return refuse("DATABASE_AUTH=iam takes one host by its name");
+        return refuse("DATABASE_AUTH=iam needs exactly one host, given by its name");
     }
     if config.get_user().is_none() {
         return refuse("DATABASE_AUTH=iam needs a user");
@@ -290,7 +288,7 @@ fn is_socket(host: &str) -> bool {
     host.starts_with('/')
 }
 
-/// Whether every host is this machine, where nobody listens in between.
+/// Whether every host is this machine, so that no network lies in between.
 fn is_this_machine(parameters: &Parameters) -> bool {
     let is_loopback = |text: &&str| text.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
     let is_local = |host: &&str| *host == "localhost" || is_socket(host) || is_loopback(host);

@@ -1,4 +1,4 @@
-//! TLS to the server, as `sslmode` says in the words of libpq.
+//! TLS to the server, controlled by `sslmode` as in libpq.
 
 use std::path::PathBuf;
 
@@ -12,18 +12,18 @@ use crate::settings::SettingsError;
 /// How the connection is protected (libpq documentation, table "SSL Mode Descriptions").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
-    /// Never by TLS. The default for a host on this machine.
+    /// Never uses TLS. The default for a host on this machine.
     Disable,
-    /// By TLS only if the server refuses anything else.
+    /// Uses TLS only if the server refuses a plain connection.
     Allow,
-    /// By TLS unless the server refuses that.
+    /// Uses TLS unless the server refuses it.
     Prefer,
-    /// By TLS; the server's certificate is checked only if `sslrootcert` is given.
+    /// Requires TLS; the server's certificate is checked only if `sslrootcert` is given.
     Require,
-    /// By TLS with a certificate of a known authority.
+    /// Requires TLS with a certificate of a known authority.
     VerifyCa,
-    /// By TLS with a certificate of a known authority for this host. The default for any host that
-    /// is not this machine.
+    /// Requires TLS with a certificate of a known authority for this host. The default for any host
+    /// that is not this machine.
     VerifyFull,
 }
 
@@ -32,7 +32,7 @@ pub enum SslMode {
 pub enum Transport {
     /// It does not.
     Plain,
-    /// It does, or fails.
+    /// It does, or it fails.
     Tls,
 }
 
@@ -54,7 +54,8 @@ impl SslMode {
         })
     }
 
-    /// The attempts to make, in order; the next one only if the server refuses the kind of the first.
+    /// The attempts to make, in order; the next one only if the server refuses the first one's
+    /// transport.
     pub(super) fn attempts(self) -> &'static [Transport] {
         match self {
             Self::Disable => &[Transport::Plain],
@@ -72,7 +73,7 @@ impl std::fmt::Display for SslMode {
     }
 }
 
-/// What the parameters say about TLS.
+/// The TLS settings among the parameters.
 #[derive(Debug, Clone)]
 pub struct TlsSettings {
     /// How the connection is protected.
@@ -87,7 +88,7 @@ pub struct TlsSettings {
 }
 
 impl TlsSettings {
-    /// Reads what the parameters say, for these hosts.
+    /// Reads the TLS settings for these hosts.
     ///
     /// # Errors
     /// [`SettingsError`], also for combinations that libpq refuses as too weak.
@@ -105,7 +106,7 @@ impl TlsSettings {
         };
         if given_roots == Some("system") && mode < SslMode::VerifyFull {
             return refuse(
-                "sslrootcert=system needs sslmode=verify-full: anybody has a certificate of these authorities",
+                "sslrootcert=system needs sslmode=verify-full: anyone can get a certificate from these authorities",
             );
         }
         let direct = match parameters.get("sslnegotiation") {
@@ -129,8 +130,8 @@ impl TlsSettings {
         if mode < SslMode::VerifyFull && roots.are_public() {
             return refuse(
                 "checking the authority alone (verify-ca, or sslrootcert with a weaker mode) needs \
-                 sslrootcert to be a file with the authority of your server: anybody has a certificate of \
-                 a public one; or use verify-full",
+                 sslrootcert to be a file with the authority of your server, because anyone can get a \
+                 certificate from a public one; or use verify-full",
             );
         }
         Ok(Self {
@@ -143,14 +144,14 @@ impl TlsSettings {
         })
     }
 
-    /// Whether verifying takes the system's authorities.
+    /// Whether verifying the server needs the system's root certificates.
     #[must_use]
     pub fn uses_system_roots(&self) -> bool {
         self.mode != SslMode::Disable && self.roots.uses_system()
     }
 
-    /// Builds the connector. As in libpq a given `sslrootcert` is checked in every mode, and the name
-    /// only in `verify-full`.
+    /// Builds the connector. As in libpq, a given `sslrootcert` is checked in every mode, but the
+    /// name only in `verify-full`.
     ///
     /// # Errors
     /// [`SettingsError`], which names the file that cannot be used.
@@ -161,7 +162,7 @@ impl TlsSettings {
             .danger_accept_invalid_certs(self.roots == Roots::None)
             .danger_accept_invalid_hostnames(self.mode < SslMode::VerifyFull)
             .max_protocol_version(self.newest);
-        // Without it the library's own default stands.
+        // If unset, the library's own default applies.
         if self.oldest.is_some() {
             builder.min_protocol_version(self.oldest);
         }
@@ -204,7 +205,7 @@ fn read_identity(certificate: &PathBuf, key: &PathBuf) -> Result<Identity, Setti
     let (certificate, key) = (read("sslcert", certificate)?, read("sslkey", key)?);
     if !key.starts_with(b"-----BEGIN PRIVATE KEY-----") {
         return Err(SettingsError::new(
-            "sslkey must be an unencrypted PKCS#8 key in PEM; convert it by `openssl pkcs8 -topk8 \
+            "sslkey must be an unencrypted PKCS#8 key in PEM; convert it with `openssl pkcs8 -topk8 \
              -nocrypt -in key.pem`",
         ));
     }

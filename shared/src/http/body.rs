@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use crate::problem::Problem;
 
-/// The JSON object of a request body. JsonBody nobody asks for are ignored; `null` counts as left out.
+/// The JSON object in a request body. Unknown fields are ignored; `null` counts as absent.
 #[derive(Debug)]
 pub struct JsonBody {
     members: Map<String, Value>,
-    /// The names that are given more than once.
+    /// The names that occur more than once.
     repeated: BTreeSet<String>,
 }
 
@@ -21,7 +21,7 @@ impl JsonBody {
     /// Parses a body.
     ///
     /// # Errors
-    /// [`Problem::InvalidJson`] when it is no JSON object in UTF-8.
+    /// [`Problem::InvalidJson`] when it is not a JSON object in UTF-8.
     pub fn parse(body: &[u8]) -> Result<Self, Problem> {
         if body.is_empty() {
             return Err(Problem::InvalidJson(
@@ -33,7 +33,7 @@ impl JsonBody {
             Err(error) if error.is_data() => Err(Problem::InvalidJson(
                 "The body is JSON, but not an object".into(),
             )),
-            // The parser's own text can quote the body, so only the place is passed on.
+            // The parser's own text can quote the body, so only the position is passed on.
             Err(error) => Err(Problem::InvalidJson(format!(
                 "The body is not valid JSON at line {} column {}",
                 error.line(),
@@ -42,7 +42,7 @@ impl JsonBody {
         }
     }
 
-    /// A required text of 1 to `max_characters` Unicode characters that is not blank.
+    /// A required string of 1 to `max_characters` Unicode characters that is not blank.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`].
@@ -76,7 +76,7 @@ impl JsonBody {
         match self.get(name)? {
             None => Ok(None),
             Some(Value::String(text)) => parse_id(name, text).map(Some),
-            Some(_) => Err(invalid(name, "must be a UUID in a string")),
+            Some(_) => Err(invalid(name, "must be a UUID string")),
         }
     }
 
@@ -114,7 +114,7 @@ impl JsonBody {
         }
     }
 
-    /// Whether there is a field of this name, whatever its value.
+    /// Whether there is a field with this name, whatever its value.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains_key(name)
@@ -129,7 +129,7 @@ impl JsonBody {
 }
 
 impl<'de> Deserialize<'de> for JsonBody {
-    /// As serde's own maps do it, but for names that come again: those are kept in mind.
+    /// Like serde's own maps, but remembers the names that occur more than once.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Members;
 
@@ -187,7 +187,8 @@ fn stored_json(name: &'static str, value: &Value, max_bytes: usize) -> Result<Va
     Ok(value.clone())
 }
 
-/// The digits that `jsonb` writes out of numbers which JSON writes with an exponent: 1e300 has 301.
+/// The extra digits that `jsonb` stores for a number which JSON writes with an exponent: 1e300 has
+/// 301.
 fn hidden_digits(value: &Value) -> usize {
     match value {
         Value::Number(number) => number
@@ -199,7 +200,7 @@ fn hidden_digits(value: &Value) -> usize {
                 } else {
                     number.abs().log10().abs()
                 };
-                // At most 308 for a finite number, so nothing is lost.
+                // At most 308 for a finite number, so the cast loses nothing.
                 exponent as usize
             }),
         Value::Array(items) => items.iter().map(hidden_digits).sum(),

@@ -1,4 +1,4 @@
-//! An endpoint that is there as soon as its settings can be used; until then its callers are told.
+//! An endpoint that works as soon as its settings do; until then, callers get an error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -15,8 +15,8 @@ use crate::http::request::Request;
 use crate::http::route::Route;
 use crate::problem::Problem;
 
-/// After how long building is tried again. What failed may pass: a secret that could not be fetched, or
-/// one that was written only now.
+/// The pause before building is retried. A failure may be temporary: a secret that could not be
+/// fetched, or one that has only just been written.
 const PAUSE: Duration = Duration::from_secs(5);
 
 type Build<E> = Box<dyn Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync>;
@@ -29,18 +29,18 @@ pub(crate) struct Configured<E> {
     failure: Mutex<Option<Failure>>,
 }
 
-/// There is no endpoint; the log says why.
+/// No endpoint could be built; the log says why.
 struct NotBuilt;
 
-/// What building came to the last time. By the clock on the wall: others stand still while the
-/// environment is frozen, and what failed then may be right long since.
+/// The last failure to build. Timed by the wall clock: monotonic clocks stand still while the
+/// environment is frozen, and the cause may have been fixed long since.
 struct Failure {
     at: SystemTime,
     cause: String,
 }
 
 impl<E: Endpoint> Configured<E> {
-    /// An endpoint that is not built yet, on the database that is configured.
+    /// An endpoint that is not built yet, on the configured database.
     pub(crate) fn new(
         database: Result<Arc<Database>, Error>,
         build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
@@ -53,12 +53,13 @@ impl<E: Endpoint> Configured<E> {
         }
     }
 
-    /// Builds the endpoint. A failure is logged, once for each reason, and tried again later.
+    /// Builds the endpoint. A failure is logged, once for each cause, and retried later.
     pub(crate) async fn prepare(&self) {
         let _ = self.endpoint.get_or_try_init(|| self.build()).await;
     }
 
-    /// Builds the endpoint, or says that it cannot be built now; those who waited for a failure share it.
+    /// Builds the endpoint, or reports that it cannot be built now; callers who waited for a
+    /// failure share it.
     async fn build(&self) -> Result<E, NotBuilt> {
         if self.has_just_failed() {
             return Err(NotBuilt);
@@ -82,7 +83,7 @@ impl<E: Endpoint> Configured<E> {
     }
 
     async fn endpoint(&self, deadline: Instant) -> Option<&E> {
-        // What is wrong with the database's own settings stays wrong.
+        // A mistake in the database's own settings is permanent.
         if !self.endpoint.initialized() && self.database.is_ok() {
             let _ = timeout_at(deadline, self.prepare()).await;
         }
@@ -107,7 +108,7 @@ impl<E: Endpoint> Endpoint for Configured<E> {
     /// [`Problem::NotConfigured`], or what the endpoint answers.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         match self.endpoint(request.caller().deadline).await {
-            // Boxed, because the futures of some endpoints are too deep for the compiler otherwise.
+            // Boxed: the futures of some endpoints otherwise nest too deeply for the compiler.
             Some(endpoint) => endpoint.handle(request).boxed().await,
             None => Err(Problem::NotConfigured),
         }

@@ -1,13 +1,13 @@
-//! The opaque place in a session's history from which the next page goes on.
+//! Cursors: opaque positions in a session's history, from which the next page continues.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use uuid::Uuid;
 
-/// The first byte of every cursor, so that a later form can be told from this one.
+/// The first byte of every cursor, which distinguishes this format from later ones.
 const FORM: u8 = 1;
 
-/// Writes the place of the message at `seq` as a cursor.
+/// Encodes the position of the message at `seq` as a cursor.
 #[must_use]
 pub fn encode(session_id: Uuid, seq: i64) -> String {
     let mut bytes = vec![FORM];
@@ -17,7 +17,7 @@ pub fn encode(session_id: Uuid, seq: i64) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Reads a cursor of this session. `None` for everything that [`encode`] did not write for it.
+/// Decodes a cursor of this session; `None` for anything [`encode`] did not write for it.
 #[must_use]
 pub fn decode(session_id: Uuid, cursor: &str) -> Option<i64> {
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;

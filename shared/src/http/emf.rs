@@ -1,5 +1,5 @@
-//! The line of a request as a document of CloudWatch's embedded metric format: metrics that are read
-//! from the log, beside the fields of the line.
+//! The log line of a request as a document in CloudWatch's embedded metric format: metrics that
+//! CloudWatch extracts from the log, next to the fields of the line.
 //!
 //! Specification: Amazon CloudWatch User Guide, "Embedded metric format specification".
 
@@ -77,7 +77,7 @@ pub(crate) fn document(
     Ok(text)
 }
 
-/// What is measured of every request, also where it is nothing: the mean of a count is its rate.
+/// The measurements of every request, even when zero: the mean of a count is its rate.
 fn of_every_request(line: &Line<'_>, observed: &Observed) -> [Measurement; 6] {
     let count = |name, value| Measurement {
         name,

@@ -1,4 +1,4 @@
-//! The HTTP border: one place sets status and headers, and has what happened written down, once.
+//! The HTTP boundary: the only code that sets status and headers, and that logs a request, once.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -16,24 +16,24 @@ use crate::http::route::Route;
 use crate::observed;
 use crate::problem::Problem;
 
-/// The header every answer carries; its value is in the log, too.
+/// The header every answer carries; its value is also in the log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The header of an answer that was stored before and comes back unchanged.
+/// The header of an answer that was stored by an earlier call and is returned unchanged.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// One function of the API: its routes and what it does.
 pub trait Endpoint: Send + Sync + 'static {
-    /// The name of the function, as metrics have it.
+    /// The name of the function, as it appears in metrics.
     const NAME: &'static str;
 
-    /// The routes it answers to; [`Request::route`] says which was called.
+    /// The routes it serves; [`Request::route`] says which one was called.
     const ROUTES: &'static [Route];
 
     /// Answers one request.
     ///
     /// # Errors
-    /// The [`Problem`] the caller is told of.
+    /// The [`Problem`] reported to the caller.
     fn handle(&self, request: Request) -> impl Future<Output = Result<Reply, Problem>> + Send;
 }
 
@@ -68,7 +68,8 @@ impl Reply {
     }
 }
 
-/// Answers a request to `endpoint`; whatever happens, there is an answer, and `reporter` writes a line.
+/// Answers a request to `endpoint`. It always returns an answer, and `reporter` always writes a
+/// line.
 pub async fn respond<E: Endpoint>(
     endpoint: &E,
     reporter: &Reporter,
@@ -84,7 +85,7 @@ pub async fn respond<E: Endpoint>(
     report::<E>(reporter, path, &method, &request_id, handled).await
 }
 
-/// Answers what came for an endpoint and could not be read as a request.
+/// Answers an event that could not be read as a request.
 pub async fn refuse<E: Endpoint>(
     problem: Problem,
     reporter: &Reporter,
@@ -101,7 +102,7 @@ pub async fn refuse<E: Endpoint>(
     .await
 }
 
-/// What stands in the log for a request that has no route of the function's.
+/// The route that is logged for a request that matches none of the function's.
 fn first_path<E: Endpoint>() -> &'static str {
     E::ROUTES.first().map_or("", |route| route.path)
 }
@@ -156,7 +157,7 @@ fn success(reply: Reply, request_id: &str) -> http::Response<Body> {
     response
 }
 
-/// The answer to a request that failed, such as one no endpoint is found for.
+/// The answer to a request that failed, such as one for which no endpoint was found.
 #[must_use]
 pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
     let body = problem.document(request_id).to_string();
@@ -194,7 +195,7 @@ fn answer(
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    // A panic's text can hold whatever was formatted into it, so only fixed texts are kept.
+    // A panic's message can have anything formatted into it, so only literals are kept.
     panic.downcast_ref::<&'static str>().map_or_else(
         || "the handler panicked".to_owned(),
         |text| format!("the handler panicked: {text}"),

@@ -1,10 +1,12 @@
-//! Events of API Gateway and of function URLs, read as requests; and answers as these take them.
+//! Reads events of API Gateway and of function URLs as requests, and writes answers in their form.
 //!
-//! Read member by member from JSON that may hold anything: the types of the SDKs refuse an event as a
-//! whole for one odd member, and `lambda_http` panics on addresses that `http::Uri` does not take.
+//! Events are read member by member from JSON that may contain anything: the SDKs' types reject a
+//! whole event for one odd member, and `lambda_http` panics on addresses that `http::Uri` does not
+//! accept.
 //!
-//! Forms: AWS documentation, "Create AWS Lambda proxy integrations for HTTP APIs" (payload 2.0, which
-//! function URLs use as well) and "Input format of a Lambda function for proxy integration" (REST APIs).
+//! Formats: AWS documentation, "Create AWS Lambda proxy integrations for HTTP APIs" (payload 2.0,
+//! which function URLs also use) and "Input format of a Lambda function for proxy integration"
+//! (REST APIs).
 
 use std::collections::BTreeMap;
 
@@ -19,23 +21,23 @@ use serde_json::Value;
 
 use crate::problem::Problem;
 
-/// What is escaped of a path; a percent sign escapes already. More than `http::Uri` refuses, and no
-/// more than a URL may (RFC 3986, section 3.3).
+/// The characters escaped in a path; a percent sign already is an escape. More than `http::Uri`
+/// rejects, but none that a URL may contain as they are (RFC 3986, section 3.3).
 const PATH: &AsciiSet = &QUERY.add(b'?').add(b'`').add(b'{').add(b'}');
 
-/// What is escaped of a query string. Function URLs hand a `+` on as a space.
+/// The characters escaped in a query string. Function URLs pass a `+` on as a space.
 const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
 
-/// What an event says of its caller, as it came. Kept in the extensions of the request.
+/// The `requestContext` of an event, unchanged. Kept in the extensions of the request.
 #[derive(Debug, Clone)]
 pub(crate) enum RequestContext {
-    /// Of an HTTP API or a function URL.
+    /// From an HTTP API or a function URL.
     HttpApi(Value),
-    /// Of a REST API.
+    /// From a REST API.
     RestApi(Value),
 }
 
-/// The kinds of API that send events, each with members of its own.
+/// The kinds of API that send events, each with its own members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Api {
     /// An HTTP API, or a function URL.
@@ -45,7 +47,7 @@ pub(crate) enum Api {
 }
 
 impl Api {
-    /// Where an event comes from; a REST API where it does not say.
+    /// The kind of API an event comes from; a REST API if the event does not say.
     pub(crate) fn of(event: &Value) -> Self {
         if event["requestContext"]["http"].is_object() {
             Self::Http
@@ -55,7 +57,7 @@ impl Api {
     }
 }
 
-/// The answer to an event, as the API that sent it takes it.
+/// The answer to an event, in the form its API expects.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EventResponse {
@@ -66,8 +68,9 @@ pub struct EventResponse {
     /// The body, which is text.
     pub body: String,
     is_base64_encoded: bool,
-    /// We set none. An HTTP API's answer has the member all the same, because cargo-lambda's emulator asks
-    /// for it; a REST API's has not, because those answer 502 to members they do not know.
+    /// We set none. The answer to an HTTP API still has this member, because cargo-lambda's
+    /// emulator requires it; the answer to a REST API does not, because that returns 502 for
+    /// members it does not know.
     #[serde(skip_serializing_if = "Option::is_none")]
     cookies: Option<[String; 0]>,
 }
@@ -75,8 +78,8 @@ pub struct EventResponse {
 /// Reads an event.
 ///
 /// # Errors
-/// [`Problem::InvalidRequest`] for what is no event of an API, or has an address or a body that cannot
-/// be read.
+/// [`Problem::InvalidRequest`] if it is not an event of an API, or its address or body cannot be
+/// read.
 pub fn read(mut event: Value) -> Result<Request, Problem> {
     let api = Api::of(&event);
     let context = take(&mut event, "requestContext");
@@ -87,9 +90,9 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
             headers(&event, None)?,
             RequestContext::HttpApi(context),
         ),
-        // A load balancer has a method, too, but no authorizer that we could ask.
+        // A load balancer's event also has a method, but no authorizer that we could ask.
         Api::Rest if event["httpMethod"].is_null() || !context["elb"].is_null() => {
-            return Err(unreadable("it comes from no API"));
+            return Err(unreadable("it does not come from an API"));
         }
         Api::Rest => (
             method(&event["httpMethod"])?,
@@ -107,7 +110,7 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
 }
 
 impl EventResponse {
-    /// A response in the form of the API that asked for it.
+    /// A response in the form of the API that sent the event.
     pub(crate) fn new(api: Api, response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(name, value)| {
@@ -130,10 +133,10 @@ fn unreadable(why: &str) -> Problem {
 
 fn method(name: &Value) -> Result<Method, Problem> {
     let name = name.as_str().unwrap_or_default();
-    Method::from_bytes(name.as_bytes()).map_err(|_| unreadable("its method is none"))
+    Method::from_bytes(name.as_bytes()).map_err(|_| unreadable("its method is not valid"))
 }
 
-/// The path and the query string, in which everything is escaped that an address may not hold.
+/// Builds the address from path and query string, escaping every character it may not contain.
 fn uri(path: &Value, query: &str) -> Result<Uri, Problem> {
     let path = path.as_str().ok_or_else(|| unreadable("it has no path"))?;
     let path = utf8_percent_encode(path.trim_start_matches('/'), PATH);
@@ -143,21 +146,21 @@ fn uri(path: &Value, query: &str) -> Result<Uri, Problem> {
         .map_err(|_| unreadable("its address is too long"))
 }
 
-/// A member, taken out; null where there is none.
+/// Takes out a member; null if there is none.
 fn take(event: &mut Value, name: &str) -> Value {
     event.get_mut(name).map(Value::take).unwrap_or_default()
 }
 
-/// A member that is text, empty where there is none.
+/// A member that is a string; empty if there is none.
 fn text<'a>(event: &'a Value, name: &str) -> Result<&'a str, Problem> {
     match &event[name] {
         Value::Null => Ok(""),
         Value::String(text) => Ok(text),
-        _ => Err(unreadable(&format!("{name} is no text"))),
+        _ => Err(unreadable(&format!("{name} is not a string"))),
     }
 }
 
-/// The query string of a REST API's event, which has its parameters one by one and decoded.
+/// Builds the query string from a REST API's event, which lists its parameters decoded, one by one.
 fn parameters(event: &Value) -> Result<String, Problem> {
     let mut query = form_urlencoded::Serializer::new(String::new());
     let mut add = |name: &str, value: &Value| match value {
@@ -165,9 +168,9 @@ fn parameters(event: &Value) -> Result<String, Problem> {
             query.append_pair(name, text);
             Ok(())
         }
-        _ => Err(unreadable("a parameter is no text")),
+        _ => Err(unreadable("a parameter is not a string")),
     };
-    // The first has each value of a name, the second only the last.
+    // The first has every value of a name, the second only the last.
     for members in ["multiValueQueryStringParameters", "queryStringParameters"] {
         match &event[members] {
             Value::Object(parameters) if !parameters.is_empty() => {
@@ -182,13 +185,13 @@ fn parameters(event: &Value) -> Result<String, Problem> {
                 break;
             }
             Value::Null | Value::Object(_) => {}
-            _ => return Err(unreadable("its parameters are no object")),
+            _ => return Err(unreadable("its parameters are not an object")),
         }
     }
     Ok(query.finish())
 }
 
-/// The headers. One that cannot be a header is left out: nobody could have sent it.
+/// The headers. An invalid one is left out: no client can have sent it.
 fn headers(event: &Value, multiple: Option<&str>) -> Result<HeaderMap, Problem> {
     let mut headers = HeaderMap::new();
     let members = [Some("headers"), multiple].into_iter().flatten();
@@ -217,7 +220,7 @@ fn body(event: &mut Value) -> Result<Body, Problem> {
             .map(Body::Binary)
             .map_err(|_| unreadable("its body is not base64")),
         Value::String(text) => Ok(Body::Text(text)),
-        _ => Err(unreadable("its body is no text")),
+        _ => Err(unreadable("its body is not a string")),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whom the authorizer of an event vouches for.
+//! The identity that an event's authorizer vouches for.
 
 use serde_json::Value;
 
@@ -6,17 +6,18 @@ use crate::caller::{Kind, Owner};
 use crate::http::event::RequestContext;
 use crate::problem::Problem;
 
-/// The session name that every user of a Cognito identity pool has in an ARN.
+/// The session name in the ARN of every user of a Cognito identity pool.
 const COGNITO_SESSION_NAME: &str = "CognitoIdentityCredentials";
 
-/// The members by which a REST API names a user of a Cognito identity pool.
+/// The members in which a REST API identifies a user of a Cognito identity pool.
 const COGNITO_POOL: &str = "cognitoIdentityPoolId";
 const COGNITO_ID: &str = "cognitoIdentityId";
 
-/// Reads whom the authorizer of an event vouches for; `None` where no authorizer is configured.
+/// Reads the identity that an event's authorizer vouches for; `None` if no authorizer is
+/// configured.
 ///
 /// # Errors
-/// [`Problem::Unauthorized`] when an authorizer is configured and names nobody.
+/// [`Problem::Unauthorized`] when an authorizer is configured but identifies no caller.
 pub fn owner(request: &lambda_http::Request) -> Result<Option<Owner>, Problem> {
     let owner = match request.extensions().get() {
         Some(RequestContext::HttpApi(context)) if is_there(&context["authorizer"]) => {
@@ -25,7 +26,7 @@ pub fn owner(request: &lambda_http::Request) -> Result<Option<Owner>, Problem> {
         Some(RequestContext::RestApi(context)) if is_there(&context["authorizer"]) => {
             of_rest_api(&context["authorizer"])
         }
-        // A REST API says elsewhere who signed a request by IAM.
+        // A REST API reports the signer of an IAM request elsewhere.
         Some(RequestContext::RestApi(context)) if is_signed(&context["identity"]) => {
             of_identity(&context["identity"])
         }
@@ -34,7 +35,7 @@ pub fn owner(request: &lambda_http::Request) -> Result<Option<Owner>, Problem> {
     owner.map(Some).ok_or(Problem::Unauthorized)
 }
 
-/// Whether a member says anything. A REST API's event has an empty one where there is no authorizer.
+/// Whether a member has any content. A REST API's event has an empty one if there is no authorizer.
 fn is_there(member: &Value) -> bool {
     !member.is_null() && member.as_object().is_none_or(|members| !members.is_empty())
 }
@@ -50,8 +51,8 @@ fn of_http_api(authorizer: &Value) -> Option<Owner> {
     of_lambda(&authorizer["lambda"])
 }
 
-/// The authorizer's member in an event of a REST API: a Cognito user pool puts claims there, a Lambda
-/// authorizer texts and numbers.
+/// The authorizer's member in an event of a REST API: a Cognito user pool puts claims there, a
+/// Lambda authorizer puts strings and numbers.
 fn of_rest_api(authorizer: &Value) -> Option<Owner> {
     if authorizer["claims"].is_object() {
         return Owner::new(Kind::Jwt, authorizer["claims"]["sub"].as_str()?);
@@ -71,7 +72,7 @@ fn of_iam(iam: &Value) -> Option<Owner> {
     of_principal(first_of(iam, ["userId", "callerId"])?)
 }
 
-/// Whether a REST API's caller has signed the request.
+/// Whether a REST API's caller signed the request.
 fn is_signed(identity: &Value) -> bool {
     let says = ["userArn", "user", "caller", COGNITO_POOL, COGNITO_ID];
     says.iter().any(|name| !identity[*name].is_null())
@@ -94,8 +95,8 @@ fn first_of<'a>(members: &'a Value, names: [&str; 2]) -> Option<&'a str> {
     members.find(|member| !member.is_null())?.as_str()
 }
 
-/// An IAM principal by its unique id, `AIDA…` or `AROA…:session-name`. Never by its ARN: that names a
-/// user who was deleted and made again, and all users of an identity pool have the same one.
+/// An IAM principal by its unique id, `AIDA…` or `AROA…:session-name`. Never by its ARN: a user who
+/// is deleted and recreated keeps the same ARN, and all users of an identity pool share one.
 fn of_principal(id: &str) -> Option<Owner> {
     let session_name = id.rsplit_once(':').map(|(_, name)| name);
     if session_name == Some(COGNITO_SESSION_NAME) {

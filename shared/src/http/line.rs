@@ -1,4 +1,4 @@
-//! The line of a request: what was asked, what came of it and what it cost; never what was said.
+//! The log line of a request: what was asked, how it ended and what it cost; never what was said.
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -22,22 +22,22 @@ pub(crate) struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Whether the fault is ours or of what we depend on.
+    /// Whether the fault is ours or a dependency's.
     pub(crate) fn is_failure(&self) -> bool {
         self.status >= 500
     }
 
-    /// How long the request took.
+    /// The duration of the request, in milliseconds.
     pub(crate) fn duration_ms(&self) -> u64 {
         self.duration_ms
     }
 
-    /// Whether no request came before.
+    /// Whether this is the first request of the process.
     pub(crate) fn is_cold_start(&self) -> bool {
         self.cold_start
     }
 
-    /// What happened, in a word.
+    /// The outcome, in one word.
     pub(crate) fn message(&self) -> &'static str {
         match self.code {
             None => "answered",
@@ -46,10 +46,10 @@ impl Line<'_> {
         }
     }
 
-    /// Writes it to the log, for a person.
+    /// Writes it to the log, for people to read.
     pub(crate) fn log(&self) {
         let session_id = self.session_id.map(|id| id.to_string());
-        // The level is a part of what is known of an event before it happens, so there are two.
+        // tracing fixes an event's level at compile time, so there are two call sites.
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(

@@ -1,7 +1,8 @@
-//! One line for each request: what was asked, what came of it and what it cost; never what was said.
+//! One log line for each request: what was asked, how it ended and what it cost; never what was
+//! said.
 //!
-//! On Lambda the line is a metric document as well (CloudWatch embedded metric format), so metrics
-//! cost no call and no second line.
+//! On Lambda the line is also a metric document (CloudWatch embedded metric format), so metrics
+//! need neither a call nor a second line.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,25 +18,25 @@ use crate::observed::{self, Observed};
 use crate::problem::Problem;
 use crate::settings;
 
-/// The variable with the name that tells two installations in one account apart.
+/// The variable with the name that distinguishes two installations in one account.
 const STACK_NAME: &str = "STACK_NAME";
 
-/// What stands for the installation where it has no name.
+/// The stack's name in metrics if none is set.
 const NO_STACK: &str = "none";
 
-/// Methods that are named in the log. Any other is a word of the caller's.
+/// The methods that are logged by name. Any other is text the caller chose.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-/// Watches the requests of a process and writes their lines.
+/// Observes the requests of a process and writes their log lines.
 pub struct Reporter {
     output: Output,
-    /// Whether a request was seen.
+    /// Whether a request has been served yet.
     has_served: AtomicBool,
-    /// What happened before a request, until the next takes it over.
+    /// Database work done before a request, to be counted with the next one.
     earlier: Mutex<Observed>,
 }
 
-/// Writes a line, which has its line feed.
+/// Writes a line, which ends in a line feed.
 type WriteLine = Box<dyn Fn(&str) + Send + Sync>;
 
 enum Output {
@@ -55,14 +56,14 @@ pub(crate) struct Outcome<'a> {
 }
 
 impl Reporter {
-    /// Writes lines to the log, for a person.
+    /// Writes lines to the log, for people to read.
     #[must_use]
     pub fn to_log() -> Self {
         Self::new(Output::Log)
     }
 
-    /// Writes lines that are metric documents, whatever level is logged. `stack` tells installations
-    /// apart; `write` is given whole lines.
+    /// Writes lines that are metric documents, whatever the log level. `stack` distinguishes
+    /// installations; `write` receives whole lines.
     #[must_use]
     pub fn to_cloudwatch(
         stack: Option<String>,
@@ -74,13 +75,14 @@ impl Reporter {
         })
     }
 
-    /// Writes metric documents to standard output, from where Lambda takes them, under the name in
-    /// `STACK_NAME`.
+    /// Writes metric documents to standard output, which Lambda sends to CloudWatch, under the name
+    /// in `STACK_NAME`.
     #[must_use]
     pub fn on_lambda() -> Self {
         let stack = settings::text(|name| std::env::var(name).ok(), STACK_NAME);
         Self::to_cloudwatch(stack, |line| {
-            // In one piece, so that nothing gets between. There is nobody to tell of a failure.
+            // Written in one piece, so that lines do not interleave. There is no way to report a
+            // failure.
             let _ = std::io::stdout().lock().write_all(line.as_bytes());
         })
     }
@@ -93,7 +95,8 @@ impl Reporter {
         }
     }
 
-    /// Does what has to be done before a request can come; what it costs is counted with the next one.
+    /// Runs work outside any request (init, snapshot restore) and adds its database cost to the
+    /// next request's line.
     pub async fn before_requests<T>(&self, work: impl Future<Output = T>) -> T {
         let (outcome, observed) = observed::of(work).await;
         self.earlier().absorb(&observed);

@@ -1,4 +1,4 @@
-//! A request as a handler sees it: typed values, the caller, and until when to answer.
+//! A request as a handler sees it: typed values, the caller, and the deadline.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -17,14 +17,14 @@ use crate::http::route::Route;
 use crate::ids::new_id;
 use crate::problem::Problem;
 
-/// The longest body that is read, in bytes.
+/// The longest body that is accepted, in bytes.
 pub const MAX_BODY_BYTES: usize = 256 * 1024;
 
-/// How long a request may take, put into its extensions by a server that is not Lambda.
+/// Timeout for a request, which a server other than Lambda puts into its extensions.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimit(pub Duration);
 
-/// What is kept back of a Lambda deadline to write the answer.
+/// The part of the time before a Lambda deadline that is reserved for writing the answer.
 const DEADLINE_RESERVE: Duration = Duration::from_millis(500);
 
 /// A request to one endpoint.
@@ -39,7 +39,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a request for `route`, whose parameters have these values in its path.
+    /// Reads a request for `route` with these values for the parameters in its path.
     ///
     /// # Errors
     /// [`Problem::PayloadTooLarge`], [`Problem::Unauthorized`].
@@ -63,7 +63,7 @@ impl Request {
         let body = match request.into_body() {
             Body::Text(text) => text.into_bytes(),
             Body::Binary(bytes) => bytes,
-            // Also what the enum may grow: a body this version cannot read is an empty one.
+            // Includes future variants: a body that this version cannot read counts as empty.
             _ => Vec::new(),
         };
         if body.len() > MAX_BODY_BYTES {
@@ -85,7 +85,7 @@ impl Request {
         self.route
     }
 
-    /// Who asks, and until when.
+    /// The caller and the deadline.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
@@ -94,7 +94,7 @@ impl Request {
     /// The UUID in the path.
     ///
     /// # Errors
-    /// [`Problem::InvalidRequest`] when it is none.
+    /// [`Problem::InvalidRequest`] when it is not a UUID.
     pub fn path_id(&self, name: &'static str) -> Result<Uuid, Problem> {
         parse_id(
             name,
@@ -112,7 +112,7 @@ impl Request {
             .transpose()
     }
 
-    /// A UUID in the query string that must be given.
+    /// A UUID that is required in the query string.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`].
@@ -165,8 +165,8 @@ impl Request {
         Ok(value.map(String::as_str))
     }
 
-    /// Refuses a body with a field that belongs into the query string: to ignore it would be to do
-    /// something else than the caller asks for.
+    /// Refuses a body with a field that belongs in the query string: ignoring it would do something
+    /// other than the caller asked for.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`].
@@ -174,7 +174,7 @@ impl Request {
         let fields = JsonBody::parse(&self.body);
         if fields.is_ok_and(|fields| fields.contains(name)) {
             return Err(Problem::InvalidRequest(format!(
-                "`{name}` belongs into the query string, not into the body"
+                "`{name}` belongs in the query string, not in the body"
             )));
         }
         Ok(())
@@ -203,7 +203,7 @@ pub fn request_id(request: &lambda_http::Request) -> String {
         .map_or_else(new_request_id, request_id_in)
 }
 
-/// The id of an invocation, or a new one where Lambda gave none.
+/// The id of an invocation, or a new one if Lambda gave none.
 pub(crate) fn request_id_in(context: &Context) -> String {
     match context.request_id.as_str() {
         "" => new_request_id(),
@@ -211,7 +211,7 @@ pub(crate) fn request_id_in(context: &Context) -> String {
     }
 }
 
-/// An id for a request that has none of Lambda's.
+/// An id for a request without one from Lambda.
 #[must_use]
 pub fn new_request_id() -> String {
     new_id().to_string()

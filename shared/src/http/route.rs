@@ -1,4 +1,4 @@
-//! The method and path a function answers to.
+//! Routes: the methods and paths that a function serves.
 
 use lambda_http::http::Method;
 use percent_encoding::percent_decode_str;
@@ -33,11 +33,11 @@ impl Route {
         }
     }
 
-    /// Finds the route of a request among those of a function, and the values of its parameters,
-    /// percent-decoded, in the path's order.
+    /// Finds a request's route among those of a function, and returns it with the values of its
+    /// parameters, percent-decoded, in the order of the path.
     ///
-    /// The path may be longer at its front: API Gateway puts the stage, or the base path of a
-    /// custom domain, before it.
+    /// The path may have a prefix: API Gateway prepends the stage, or the base path of a custom
+    /// domain.
     ///
     /// # Errors
     /// [`Problem::RouteNotFound`], [`Problem::MethodNotAllowed`].

@@ -1,7 +1,7 @@
-//! The table `chat_messages`: what was said, one row for each message, in the order of `seq`.
+//! The table `chat_messages`: the conversations, one row for each message, in the order of `seq`.
 //!
-//! Rows are only ever added, under the lock of the session's row that hands out `seq`; reading takes
-//! no lock.
+//! Rows are only ever added, under the lock on the session's row, which assigns `seq`; reading
+//! takes no lock.
 
 use std::sync::LazyLock;
 
@@ -17,21 +17,21 @@ use crate::database::{Database, DatabaseError};
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
-/// The most messages that fit into a page of [`MAX_PAGE_BYTES`], each taking 180 bytes at least.
+/// The most messages that fit into a page of [`MAX_PAGE_BYTES`]; each takes at least 180 bytes.
 const MAX_PAGE_MESSAGES: i64 = 28_000;
 
 /// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
 pub const MAX_PAGE_BYTES: usize = 5_000_000;
 
-/// The longest page as Lambda carries it: a JSON text inside a JSON text, in which each quotation
-/// mark and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
+/// The longest page as Lambda carries it: JSON inside a JSON string, in which each quotation mark
+/// and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
 const MAX_CARRIED_BYTES: usize = 6_000_000;
 
-/// What an answer holds beside its messages, in bytes.
+/// The size of an answer without its messages, in bytes.
 const ENVELOPE_BYTES: usize = 300;
 
-/// After how much text the database measures no further. `jsonb` is written with a space behind
-/// every comma and colon, so it is up to half as long again as the JSON that is made of it.
+/// Bytes after which the database stops measuring. `jsonb` is written with a space after every
+/// comma and colon, so it is up to half as long again as the JSON made from it.
 const MAX_MEASURED_BYTES: i64 = 7_500_000;
 
 static HISTORY_ASCENDING: LazyLock<String> = LazyLock::new(|| {
@@ -61,12 +61,12 @@ static HISTORY_DESCENDING: LazyLock<String> = LazyLock::new(|| {
         )
 });
 
-/// A message as the API shows it.
+/// A message as the API returns it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Message {
     /// `user` or `assistant`.
     pub role: String,
-    /// What was said.
+    /// Its text.
     pub content: String,
     /// Its id.
     pub message_id: Uuid,
@@ -76,15 +76,15 @@ pub struct Message {
     pub audio_files: Option<Value>,
     /// The calls the model made.
     pub function_calls: Option<Value>,
-    /// What the caller stored with it.
+    /// The caller's metadata.
     pub metadata: Option<Value>,
-    /// Its place in the session, from 1.
+    /// Its position in the session, from 1.
     #[serde(skip)]
     pub seq: i64,
 }
 
 impl Message {
-    /// Reads a row; `None` where an outer join found no message.
+    /// Reads a row; `None` if an outer join found no message.
     ///
     /// # Errors
     /// [`DatabaseError`] when the row lacks a column.
@@ -105,23 +105,23 @@ impl Message {
     }
 }
 
-/// Which messages to give, in which order.
+/// Which messages to return, and in which order.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Page {
     /// Only messages with a greater `seq`.
     pub after: Option<i64>,
     /// Only messages with a smaller `seq`.
     pub before: Option<i64>,
-    /// How many messages at most; without it, all that fit.
+    /// The maximum number of messages; if unset, as many as fit.
     pub limit: Option<i64>,
-    /// The latest first.
+    /// Whether the latest message comes first.
     pub descending: bool,
 }
 
 /// A part of a session's messages.
 #[derive(Debug)]
 pub struct History {
-    /// The messages, in the order that was asked for.
+    /// The messages, in the requested order.
     pub messages: Vec<Message>,
     /// How many messages the session has.
     pub message_count: i64,
@@ -168,7 +168,7 @@ pub async fn history(
         .map_err(DatabaseError::from)?;
     let messages = cut_to_size(read_all(&rows)?)?;
 
-    // `seq` has no gaps, so the last place on the page tells whether anything is left.
+    // `seq` has no gaps, so the last position on the page tells whether more messages follow.
     let has_more = messages.last().is_some_and(|last| {
         if page.descending {
             last.seq > after + 1
@@ -183,7 +183,7 @@ pub async fn history(
     })
 }
 
-/// Reads the messages of rows, leaving out the row that only stands for an empty session.
+/// Reads the messages of rows, without the row that only stands for an empty session.
 ///
 /// # Errors
 /// [`DatabaseError`] when a row lacks a column.
@@ -193,7 +193,7 @@ pub fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
         .collect()
 }
 
-/// Leaves out the earliest messages where all together would not fit into an answer.
+/// Drops the earliest messages if they would not all fit into an answer.
 ///
 /// # Errors
 /// [`Problem::Internal`] when a message cannot be written as JSON.
@@ -204,7 +204,7 @@ pub fn latest_that_fit(mut messages: Vec<Message>) -> Result<Vec<Message>, Probl
     Ok(latest)
 }
 
-/// Ends the page where its JSON would pass the limit; the first message is always on it.
+/// Ends the page before its JSON exceeds the limit; the first message is always on it.
 fn cut_to_size(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
     let (mut bytes, mut carried_bytes) = (ENVELOPE_BYTES, ENVELOPE_BYTES);
     for (index, message) in messages.iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Every statement of a request, a module for each table. A statement carries the caller's owner, so that
-//! a foreign session does not exist for it.
+//! The statements that requests run, one module for each table. Every statement takes the caller's
+//! owner, so that another owner's session does not exist for it.
 
 pub mod messages;
 pub mod rights;
@@ -11,7 +11,8 @@ use tokio_postgres::Row;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 
-/// Runs one statement in one round trip; a failure that looks like a lack of rights names them.
+/// Runs one statement in one round trip. If it fails and rights may be missing, the error names
+/// them.
 ///
 /// # Errors
 /// [`DatabaseError`].

@@ -1,4 +1,4 @@
-//! The rights that the functions need, and which of them the database user lacks.
+//! The rights that the functions need, and those that the database user lacks.
 
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::database::{Connection, Database, DatabaseError, Parameter};
 
-/// The tables and the rights on them that the functions use, and no others.
+/// The rights on tables that the functions use, and no others.
 const REQUIRED: &[(&str, &str)] = &[
     ("chat_sessions", "SELECT"),
     ("chat_sessions", "INSERT"),
@@ -16,7 +16,7 @@ const REQUIRED: &[(&str, &str)] = &[
     ("refinery_schema_history", "SELECT"),
 ];
 
-/// Rights on tables that are in sight, then schemas that hold our tables out of sight.
+/// Missing rights on visible tables, then schemas that hide our tables.
 const MISSING: &str = "
     select privilege || ' on ' || object as missing
     from unnest($1::text[], $2::text[]) as required (object, privilege)
@@ -41,7 +41,7 @@ pub fn grants(role: &str) -> String {
 }
 
 /// The rights that the connected user lacks, each as `RIGHT on object`. Tables that do not exist
-/// are not counted.
+/// are skipped.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -54,7 +54,7 @@ pub async fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseErr
     read(&rows)
 }
 
-/// Finds out which rights are behind a failure that looks like a lack of them; returns any other failure
+/// Finds the missing rights behind a failure that may be due to them; returns any other failure
 /// unchanged.
 pub(super) async fn explain(
     database: &Database,

@@ -1,7 +1,7 @@
 //! The table `chat_sessions`: one row for each conversation, with its counters and its turn lease.
 //!
-//! Everything that writes to a session locks its row for the length of one statement, so writers of
-//! one session wait for each other and those of others do not.
+//! Every write to a session locks its row for the duration of one statement, so writers of one
+//! session wait for each other and those of different sessions do not.
 
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -15,14 +15,14 @@ use crate::database::{Database, DatabaseError, Parameter};
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
-/// The longest copy, in messages. It is made by one statement, which takes about 2 s for this many
-/// short ones.
+/// The longest copy, in messages. A copy is made by one statement, which takes about 2 s for this
+/// many short messages.
 const MAX_COPIED_MESSAGES: i64 = 100_000;
 
-/// The largest copy, in bytes as they are on the disk, so that a short request cannot fill it.
+/// The largest copy, in bytes on disk, so that a short request cannot fill the disk.
 const MAX_COPIED_BYTES: i64 = 64 * 1024 * 1024;
 
-/// How many messages [`resume`] and [`fork`] give back.
+/// How many messages [`resume`] and [`fork`] return.
 const RECENT_MESSAGES: i64 = 10;
 
 const STATISTICS: &str = "
@@ -76,13 +76,13 @@ pub struct Statistics {
     pub created_at: Timestamp,
     /// When it was last used.
     pub updated_at: Timestamp,
-    /// Whether it takes turns; not so after a reset.
+    /// Whether it takes turns; false after a reset.
     pub is_active: bool,
-    /// All its messages.
+    /// The number of all its messages.
     pub message_count: i64,
-    /// Those of the user.
+    /// The number of the user's messages.
     pub user_messages: i64,
-    /// Those of the assistant.
+    /// The number of the assistant's messages.
     pub assistant_messages: i64,
     /// The time of the first message.
     pub first_message_time: Option<Timestamp>,
@@ -90,15 +90,15 @@ pub struct Statistics {
     pub last_message_time: Option<Timestamp>,
     /// From the first message to the last, in seconds.
     pub duration_seconds: f64,
-    /// The recordings the assistant recommended.
+    /// The number of recordings the assistant recommended.
     pub audio_files_provided: i64,
-    /// Tokens the models read.
+    /// The number of tokens the models read.
     pub input_tokens: i64,
-    /// Tokens the models wrote.
+    /// The number of tokens the models wrote.
     pub output_tokens: i64,
 }
 
-/// The end of a session that goes on.
+/// The end of the history of a session that continues.
 #[derive(Debug)]
 pub struct Resumed {
     /// How many messages it has.
@@ -144,10 +144,10 @@ pub async fn statistics(
     Ok(read()?)
 }
 
-/// Asks the database whether it can be used, touching each table; gives the schema's version.
+/// Checks that the database can be used by touching each table; returns the schema's version.
 ///
 /// # Errors
-/// A database problem: that is what it is for.
+/// A database problem: finding one is the purpose.
 pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32, Problem> {
     let rows = query(database, caller, SERVICE, &[]).await?;
     let row = rows
@@ -168,7 +168,7 @@ pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Res
     Ok(())
 }
 
-/// Closes a session, keeping its record, and opens another.
+/// Closes a session, keeps its record, and opens another.
 ///
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
@@ -249,13 +249,13 @@ pub async fn fork(
     let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;
     if message_count > MAX_COPIED_MESSAGES {
         return Err(Problem::InvalidRequest(format!(
-            "`at` is message {message_count} of the session; a copy holds {MAX_COPIED_MESSAGES} at most"
+            "`at` is message {message_count} of the session; a copy can hold at most {MAX_COPIED_MESSAGES}"
         )));
     }
     let bytes: i64 = row.try_get("bytes").map_err(DatabaseError::from)?;
     if bytes > MAX_COPIED_BYTES {
         return Err(Problem::InvalidRequest(format!(
-            "what is said up to `at` takes {bytes} bytes; a copy holds {MAX_COPIED_BYTES} at most"
+            "the messages up to `at` take {bytes} bytes; a copy can hold at most {MAX_COPIED_BYTES}"
         )));
     }
     Ok(Resumed {
@@ -264,7 +264,7 @@ pub async fn fork(
     })
 }
 
-/// The last messages, oldest first; fewer where they would not fit into an answer.
+/// The last messages, oldest first; fewer if they would not fit into an answer.
 fn recent(rows: &[Row]) -> Result<Vec<Message>, Problem> {
     latest_that_fit(read_all(rows)?)
 }

@@ -1,8 +1,8 @@
 //! A turn: a user's message and the assistant's answer, in both tables.
 //!
-//! Two statements with nothing held in between. [`begin`] stores the message and takes a lease on
-//! the session; [`finish`] stores the answer and gives the lease back. Whatever dies between them
-//! leaves a message without an answer and a lease that ends by itself. Both may be sent twice.
+//! Two statements, with nothing held in between. [`begin`] stores the message and takes a lease on
+//! the session; [`finish`] stores the answer and releases the lease. If the process dies in
+//! between, a message without an answer remains, and a lease that expires. Both are idempotent.
 
 use std::time::Duration;
 
@@ -16,57 +16,57 @@ use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 use crate::problem::Problem;
 
-/// How often [`begin`] is decided anew when the session changed under it. Each time another turn got
-/// ahead, so after a few the caller may as well hear that the session is busy.
+/// How often [`begin`] decides again because the session changed meanwhile. Each time another turn
+/// got ahead, so after a few attempts the caller may as well be told that the session is busy.
 const MAX_DECISIONS: usize = 5;
 
 /// A user's message that asks for an answer.
 #[derive(Debug)]
 pub struct Question {
-    /// The session it belongs to; opened if nobody has used the id.
+    /// The session it belongs to; opened if the id is unused.
     pub session_id: Uuid,
-    /// Its id; the same id again in the same session is the same question.
+    /// Its id; the same id in the same session is the same question.
     pub message_id: Uuid,
-    /// What the user said.
+    /// The user's text.
     pub content: String,
     /// The audio the user sent.
     pub audio_files: Option<Value>,
-    /// What the caller stores with it.
+    /// The caller's metadata.
     pub metadata: Option<Value>,
 }
 
-/// Who works on a turn. Made anew for every call, before the first statement.
+/// The right to work on a turn. A new one is made for every call, before the first statement.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
-    /// Tells this call from any other that works, or worked, on the same turn.
+    /// Distinguishes this call from any other that works, or worked, on the same turn.
     pub lease_id: Uuid,
-    /// After this the turn may be taken over.
+    /// After this time another call may take over the turn.
     pub duration: Duration,
 }
 
-/// What was said before the question, for the model.
+/// A message before the question, for the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextMessage {
     /// `user` or `assistant`.
     pub role: String,
-    /// What was said.
+    /// Its text.
     pub content: String,
 }
 
-/// How much of what was said before is read for the model. The latest messages come first, and only
-/// whole ones count.
+/// How much of the earlier conversation is read for the model. The latest messages are taken first,
+/// and only whole.
 #[derive(Debug, Clone, Copy)]
 pub struct ContextLimits {
-    /// How many messages at most.
+    /// The maximum number of messages.
     pub messages: i64,
-    /// How many characters they may have together.
+    /// The maximum number of characters in all of them together.
     pub characters: i64,
 }
 
 /// A turn in progress.
 #[derive(Debug)]
 pub struct Turn {
-    /// The place of the question in its session.
+    /// The position of the question in its session.
     pub question_seq: i64,
     /// The messages before the question, oldest first.
     pub context: Vec<ContextMessage>,
@@ -77,7 +77,7 @@ pub struct Turn {
 pub struct Answer {
     /// Its id.
     pub response_id: Uuid,
-    /// What it says.
+    /// Its text.
     pub content: String,
     /// The recordings it recommends.
     pub audio_files: Vec<Value>,
@@ -94,13 +94,13 @@ pub struct Answer {
 /// How a turn begins.
 #[derive(Debug)]
 pub enum TurnStart {
-    /// The model is to be asked.
+    /// The model has to be asked.
     Started(Turn),
     /// The question was answered before.
     Replayed {
-        /// What was answered.
+        /// The stored answer.
         answer: Answer,
-        /// The place of the answer.
+        /// The position of the answer in its session.
         seq: i64,
     },
 }
@@ -136,12 +136,12 @@ pub async fn begin(
     Err(Problem::SessionBusy)
 }
 
-/// Stores the answer of a turn and gives its lease back; gives the place of the answer, which is
+/// Stores the answer of a turn and releases its lease. Returns the position of the answer, which is
 /// also the number of messages the session then has.
 ///
 /// # Errors
-/// [`Problem::SessionBusy`] when the lease ended and another call took the turn over; then nothing
-/// is stored. Or a database problem.
+/// [`Problem::SessionBusy`] when the lease expired and another call took over the turn; then
+/// nothing is stored. Or a database problem.
 pub async fn finish(
     database: &Database,
     caller: &Caller,
@@ -153,8 +153,8 @@ pub async fn finish(
     let audio_files = as_array(&answer.audio_files);
     let function_calls = as_array(&answer.function_calls);
     let audio_file_count = i64::try_from(answer.audio_files.len()).unwrap_or(i64::MAX);
-    // The second time it sees an answer that was stored by a statement whose own answer was lost
-    // and that was still under way when it was repeated.
+    // The second attempt sees an answer that was stored by a statement whose own reply was lost and
+    // that was still running when it was retried.
     for _ in 0..2 {
         let rows = query(
             database,
@@ -183,11 +183,10 @@ pub async fn finish(
     Err(Problem::SessionBusy)
 }
 
-/// Gives back the lease of a turn that will not be finished, so that the turn can be repeated
-/// immediately.
+/// Releases the lease of a turn that will not finish, so that it can be retried immediately.
 ///
 /// # Errors
-/// A database problem; then the lease ends by itself.
+/// A database problem; then the lease expires by itself.
 pub async fn abandon(
     database: &Database,
     caller: &Caller,
@@ -263,7 +262,7 @@ fn read_answer(row: &Row) -> Result<Answer, DatabaseError> {
         content: row.try_get("content")?,
         audio_files: from_array(row.try_get("audio_files")?),
         function_calls: from_array(row.try_get("function_calls")?),
-        // Answers of the time before models were recorded.
+        // Answers from before models were recorded have none.
         model: row.try_get::<_, Option<_>>("model")?.unwrap_or_default(),
         input_tokens: row
             .try_get::<_, Option<_>>("input_tokens")?
@@ -274,7 +273,7 @@ fn read_answer(row: &Row) -> Result<Answer, DatabaseError> {
     })
 }
 
-/// Nothing is stored as null, not as an empty array.
+/// An empty list is stored as null, not as an empty array.
 fn as_array(items: &[Value]) -> Option<Value> {
     (!items.is_empty()).then(|| Value::Array(items.to_vec()))
 }

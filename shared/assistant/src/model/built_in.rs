@@ -1,4 +1,4 @@
-//! The built-in model: no language model, but it says so, remembers, and calls functions.
+//! The built-in model: not a language model, but it says so, remembers, and calls functions.
 
 use serde_json::{Value, json};
 use shared::ids::new_id;
@@ -6,10 +6,10 @@ use shared::store::turns::{Answer, ContextMessage};
 
 use crate::recordings::{Catalogue, FUNCTION_NAME};
 
-/// Its name, as `MODEL` takes it and answers tell it.
+/// Its name, as used in `MODEL` and in answers.
 pub const NAME: &str = "built-in";
 
-/// Words by which a user asks for something to listen to.
+/// Words with which a user asks for something to listen to.
 const AUDIO_WORDS: &[&str] = &[
     "audio",
     "recording",
@@ -26,7 +26,7 @@ const QUOTE_CHARACTERS: usize = 80;
 /// Answers a question; the same conversation always gets the same answer.
 pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str) -> Answer {
     let mut sentences = vec![
-        "I am Daissy's built-in model: no language model, just enough to try the service out. Set \
+        "I am Daissy's built-in model: not a language model, just enough to try out the service. Set \
          MODEL to talk to a real one."
             .to_owned(),
         format!("You said: “{}”.", quote(question)),
@@ -61,14 +61,14 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
     }
 }
 
-/// What it remembers of the user's messages.
+/// The sentence about the user's earlier messages.
 fn memory(context: &[ContextMessage]) -> Option<String> {
     let mut said = context.iter().filter(|message| message.role == "user");
     let last = said.next_back()?;
     Some(match said.next() {
         None => format!("Before that you said: “{}”.", quote(&last.content)),
         Some(first) => format!(
-            "Before that you said: “{}”; as far back as I look, it began with: “{}”.",
+            "Before that you said: “{}”; the earliest message I can see is: “{}”.",
             quote(&last.content),
             quote(&first.content)
         ),

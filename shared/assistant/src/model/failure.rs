@@ -1,14 +1,14 @@
-//! Why a model did not answer, and what may be said of it.
+//! Why a model did not answer, and how much of the reason may be logged.
 
 use genai::{Error, webc};
 use serde_json::Value;
 use shared::causes::causes;
 
-/// The statuses by which providers refuse what is too long.
+/// The statuses with which providers reject input that is too long.
 const TOO_LONG_STATUSES: [u16; 3] = [400, 413, 422];
 
-/// What providers call it. OpenAI has a code for it; the others say it in their sentence, and so do
-/// most of those who speak OpenAI's protocol.
+/// The providers' words for it. OpenAI has a code; the others say it in a sentence, and so do most
+/// servers that speak OpenAI's protocol.
 const TOO_LONG_WORDS: [&str; 15] = [
     "context_length_exceeded",
     "request_too_large",
@@ -27,7 +27,7 @@ const TOO_LONG_WORDS: [&str; 15] = [
     "max_new_tokens",
 ];
 
-/// Why a model did not answer. Says nothing of what was said.
+/// Why a model did not answer. Contains nothing of the conversation.
 #[derive(Debug, thiserror::Error)]
 #[error("{description}")]
 pub struct ModelFailure {
@@ -44,15 +44,15 @@ impl ModelFailure {
         }
     }
 
-    /// Whether the provider says that question and context are too long for the model. Asking again
-    /// does not help; asking with less does.
+    /// Whether the provider reports that question and context are too long for the model. Retrying
+    /// does not help; sending less does.
     #[must_use]
     pub fn is_context_exceeded(&self) -> bool {
         self.is_context_exceeded
     }
 }
 
-/// What a failure means to a turn.
+/// Converts genai's error into one that a turn can act on.
 pub fn failure(error: &Error) -> ModelFailure {
     ModelFailure {
         description: describe(error),
@@ -77,7 +77,8 @@ fn is_context_exceeded(error: &Error) -> bool {
     TOO_LONG_STATUSES.contains(&status) && TOO_LONG_WORDS.iter().any(|words| body.contains(words))
 }
 
-/// What may be logged of a failure. genai's own texts hold the request and the answer.
+/// The part of a failure that may be logged. genai's own messages contain the request and the
+/// answer.
 pub fn describe(error: &Error) -> String {
     match error {
         Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => {
@@ -87,9 +88,9 @@ pub fn describe(error: &Error) -> String {
         Error::RequiresApiKey { .. } | Error::NoAuthData { .. } | Error::NoAuthResolver { .. } => {
             "the provider's key is missing".into()
         }
-        Error::Resolver { .. } => "the provider's key or address cannot be found".into(),
-        Error::ChatResponseGeneration { .. } => "the answer cannot be understood".into(),
-        _ => "the request could not be made or its answer not be read".into(),
+        Error::Resolver { .. } => "the provider's key or address cannot be resolved".into(),
+        Error::ChatResponseGeneration { .. } => "the answer cannot be parsed".into(),
+        _ => "the request could not be sent or its answer could not be read".into(),
     }
 }
 
@@ -102,15 +103,15 @@ fn describe_call(error: &webc::Error) -> String {
         webc::Error::ResponseFailedNotJson { .. }
         | webc::Error::ResponseFailedInvalidJson { .. }
         | webc::Error::JsonValueExt(_) => "the answer is not JSON".into(),
-        webc::Error::Reqwest(error) if error.is_timeout() => "the provider took too long".into(),
+        webc::Error::Reqwest(error) if error.is_timeout() => "the provider timed out".into(),
         webc::Error::Reqwest(error) => {
             format!("the provider cannot be reached: {}", causes(error))
         }
     }
 }
 
-/// The provider's word for what is wrong (`model_not_found`), if it is one; the sentence beside it
-/// may quote the conversation.
+/// The provider's error code (`model_not_found`), if it is a single word; the message beside it may
+/// quote the conversation.
 fn error_code(body: &str) -> Option<String> {
     let body: Value = serde_json::from_str(body).ok()?;
     let code = ["code", "type"]

@@ -1,4 +1,4 @@
-//! Who answers: the built-in model, or one that is asked over HTTP.
+//! The model that answers: the built-in one, or one that is asked over HTTP.
 
 mod built_in;
 mod failure;
@@ -13,7 +13,7 @@ pub use self::remote::Remote;
 use self::storable::{cut_off, storable, storable_text, those_that_fit};
 use crate::recordings::Catalogue;
 
-/// The longest name of a model that is stored, in characters. Providers may answer with any.
+/// The longest model name that is stored, in characters. Providers may return any name.
 const MAX_NAME_CHARACTERS: usize = 200;
 
 /// A model that answers a user's message.
@@ -26,7 +26,7 @@ pub enum Model {
 }
 
 impl Model {
-    /// The name of the built-in model, as `MODEL` and answers have it.
+    /// The name of the built-in model, as used in `MODEL` and in answers.
     pub const BUILT_IN: &str = built_in::NAME;
 
     /// The built-in model with the recordings it recommends.
@@ -35,7 +35,7 @@ impl Model {
         Self::BuiltIn(catalogue)
     }
 
-    /// Which model answers and where, for a person who starts the product.
+    /// The model and its address, for the person who starts the product.
     #[must_use]
     pub fn description(&self) -> String {
         match self {

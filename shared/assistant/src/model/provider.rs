@@ -1,4 +1,4 @@
-//! Who is asked: the provider behind a model's name, and what it needs.
+//! The provider behind a model's name, and the key or region it needs.
 
 use genai::ModelIden;
 use genai::adapter::AdapterKind;
@@ -7,13 +7,13 @@ use shared::aws;
 
 use shared::settings::SettingsError;
 
-/// The prefixes of `MODEL` for Bedrock with the credentials of the environment.
+/// The prefixes of `MODEL` for Bedrock with the environment's credentials.
 const BEDROCK_PREFIXES: [&str; 2] = ["bedrock::", "bedrock_sigv4::"];
 
 /// The prefix of `MODEL` for Ollama.
 const OLLAMA_PREFIX: &str = "ollama::";
 
-/// What a server of one's own is sent as key when there is none; such servers ignore it.
+/// The key sent to a self-hosted server if none is set; such servers ignore it.
 const NO_KEY: &str = "none";
 
 /// The variable with the ARN of a secret whose text is the provider's key.
@@ -29,20 +29,20 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsErr
     if has_base_url && !name.contains("::") {
         return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
     }
-    // For a name it does not know genai goes to Ollama; that must be asked for.
+    // genai sends unknown names to Ollama; here Ollama must be asked for explicitly.
     match AdapterKind::from_model(name) {
         Ok(kind) if kind != AdapterKind::Ollama || name.starts_with(OLLAMA_PREFIX) => {
             Ok(ModelIden::new(kind, name.to_owned()))
         }
         _ => Err(SettingsError::new(format!(
-            "no provider is known for MODEL {name}; put its name before it, as in \
+            "no provider is known for MODEL {name}; put the provider before it, as in \
              {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
         ))),
     }
 }
 
-/// Takes care that a missing key is seen at the start and not by the first caller: the key is in the
-/// provider's variable, else in a secret.
+/// Returns the key, from the provider's variable, else from a secret, so that a missing one is
+/// noticed at startup and not by the first caller.
 pub async fn usable_key(
     name: &str,
     auth: AuthData,
@@ -64,10 +64,10 @@ pub async fn usable_key(
     }
 }
 
-/// Fetches the key. Says nothing of what the secret holds.
+/// Fetches the key. Errors contain nothing of the secret.
 async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
     let refuse = |why: &str| Err(SettingsError::new(format!("{KEY_SECRET_ARN}: {why}")));
-    // Boxed, because AWS's futures are too deep for the compiler at whoever waits for them.
+    // Boxed: AWS's futures nest too deeply for the compiler in the functions that await this one.
     let text = match Box::pin(aws::secret(arn)).await {
         Ok(text) => text,
         Err(why) => return refuse(&why),
@@ -76,18 +76,17 @@ async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
     if key.is_empty() {
         return refuse("the secret is empty");
     }
-    // What the console makes of a secret unless it is told to store plain text.
+    // The console stores JSON unless it is told to store plain text.
     if key.starts_with('{') {
         return refuse("the secret holds JSON; store the key alone, as plain text");
     }
     Ok(key.to_owned())
 }
 
-/// Takes care that Bedrock is asked in the region that is configured; genai would go to us-east-1
-/// without a word.
+/// Ensures that Bedrock is called in the configured region; genai would silently use us-east-1.
 pub async fn require_region() -> Result<(), SettingsError> {
     match shared::aws::region().await {
         Some(_) => Ok(()),
-        None => Err(SettingsError::new("MODEL names Bedrock; set AWS_REGION")),
+        None => Err(SettingsError::new("MODEL uses Bedrock; set AWS_REGION")),
     }
 }

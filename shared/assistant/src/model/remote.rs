@@ -1,4 +1,4 @@
-//! A language model asked over HTTP, by way of genai: OpenAI and what speaks its protocol,
+//! A language model asked over HTTP through genai: OpenAI and servers that speak its protocol,
 //! Anthropic, Ollama, Bedrock and more.
 
 use std::sync::OnceLock;
@@ -19,13 +19,13 @@ use super::provider::{identify, require_region, usable_key};
 use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
 use shared::settings::SettingsError;
 
-/// How often the model may call functions before it has to answer.
+/// How many rounds of function calls the model may make before it has to answer.
 const MAX_ROUNDS: usize = 5;
 
-/// How many function calls are run for one answer.
+/// The maximum number of function calls run for one answer.
 const MAX_CALLS: usize = 32;
 
-/// How long connecting to the provider may take.
+/// Timeout for connecting to the provider.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A model of a provider.
@@ -33,11 +33,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Remote {
     client: Client,
     target: ServiceTarget,
-    /// Without one, the model is offered no function.
+    /// If `None`, the model is offered no function.
     catalogue: Option<Catalogue>,
 }
 
-/// What a conversation with the model has come to so far.
+/// The results of the rounds with the model so far.
 #[derive(Debug, Default)]
 struct Progress {
     audio_files: Vec<Value>,
@@ -47,20 +47,22 @@ struct Progress {
 }
 
 impl Remote {
-    /// Finds the provider of a model: by its prefix (`ollama::llama3`), else by its name, else what
-    /// speaks OpenAI's protocol at `base_url`. `variable` knows the provider's key, or
-    /// the secret it is in, which is fetched now. The provider is not asked yet.
+    /// Finds the provider of a model: by its prefix (`ollama::llama3`), else by its name, else a
+    /// server that speaks OpenAI's protocol at `base_url`. `variable` returns the provider's key,
+    /// or the ARN of the secret that holds it; the secret is fetched now. The provider is not
+    /// contacted yet.
     ///
     /// # Errors
-    /// [`SettingsError`] when the provider's key or region is missing, or the secret cannot be had.
+    /// [`SettingsError`] when the provider's key or region is missing, or the secret cannot be
+    /// fetched.
     pub async fn new(
         name: &str,
         base_url: Option<String>,
         catalogue: Option<Catalogue>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
-        // No redirects: the next host would get the conversation, and the key where it is in a header
-        // of the provider's own.
+        // No redirects: the next host would receive the conversation, and also the key if it is in
+        // a header specific to the provider.
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -92,7 +94,7 @@ impl Remote {
         })
     }
 
-    /// Which model answers and where.
+    /// The model and its address.
     pub fn description(&self) -> String {
         let model = &self.target.model;
         format!(
@@ -103,7 +105,7 @@ impl Remote {
         )
     }
 
-    /// Answers a question, calling functions as the model asks for them.
+    /// Answers a question, running the functions that the model calls.
     pub async fn answer(
         &self,
         system_prompt: &str,
@@ -140,7 +142,7 @@ impl Remote {
             request = request.append_message(responses);
         }
         Err(ModelFailure::new(format!(
-            "the model called functions {MAX_ROUNDS} times and did not answer"
+            "the model called functions in {MAX_ROUNDS} rounds and did not answer"
         )))
     }
 
@@ -149,8 +151,8 @@ impl Remote {
         let asked = async move { client.exec_chat(target, request, None).await };
         let response = if self.target.model.adapter_kind == AdapterKind::BedrockSigv4 {
             let runtime = blocking_runtime()
-                .ok_or_else(|| ModelFailure::new("no thread can be started to sign requests"))?;
-            // A set, because it ends its task when the caller stops waiting.
+                .ok_or_else(|| ModelFailure::new("cannot start a thread to sign requests"))?;
+            // A set, because it aborts its task when the caller stops waiting.
             let mut task = JoinSet::new();
             task.spawn_on(asked, runtime.handle());
             let answered = task.join_next().await.and_then(Result::ok);
@@ -195,7 +197,7 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
             .as_ref()
             .map_or("none given", |reason| reason.raw());
         return Err(ModelFailure::new(format!(
-            "the model answered with no text (reason: {reason})"
+            "the model returned no text (reason: {reason})"
         )));
     }
     Ok(Answer {
@@ -209,9 +211,9 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
     })
 }
 
-/// The conversation as every provider takes it: it begins with the user, and the two take turns. A
-/// question that was never answered is joined with the next, and an answer whose question is out of
-/// sight is left out.
+/// The conversation in a form every provider accepts: it begins with the user, and the roles
+/// alternate. A question that was never answered is merged with the next one, and an answer whose
+/// question is out of the context is dropped.
 fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
     let mut said: Vec<(bool, String)> = Vec::new();
     let context = context
@@ -238,8 +240,8 @@ fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
         .collect()
 }
 
-/// genai fetches the credentials for Bedrock by blocking its thread, which a runtime of one thread
-/// (as the functions have) answers with a panic.
+/// The runtime for Bedrock: genai fetches its credentials by blocking the thread, which panics on a
+/// single-threaded runtime such as the functions have.
 fn blocking_runtime() -> Option<&'static Runtime> {
     static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
     RUNTIME

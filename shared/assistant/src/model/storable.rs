@@ -1,31 +1,31 @@
-//! What a model says, made fit to be stored: no longer and no deeper than can be carried, and without the
-//! character that PostgreSQL does not take.
+//! Makes a model's output fit to be stored: no longer and no deeper than can be returned, and
+//! without the character that PostgreSQL does not accept.
 
 use serde_json::Value;
 
-/// How deep what a model says may be nested. What is stored is read again as a part of something
-/// larger, and JSON of more than 128 levels is not read.
+/// How deeply a model's output may be nested. It is later read as part of a larger document, and
+/// JSON with more than 128 levels cannot be read.
 const MAX_DEPTH: usize = 100;
 
-/// The longest answer that is stored, in bytes of UTF-8, and the longest list of its function calls or
-/// recordings, in bytes of JSON. However they are escaped, one answer then fits into one reply of
-/// Lambda's, which is 6 MB.
+/// The longest answer that is stored, in bytes of UTF-8, and the longest list of its function calls
+/// or recordings, in bytes of JSON. However they are escaped, one answer then fits into one Lambda
+/// response, which is limited to 6 MB.
 const MAX_STORED_BYTES: usize = 256 * 1024;
 
-/// What stands at the end of a text that was cut off.
+/// The end of a text that was cut off.
 const CUT_OFF: &str = "…";
 
-/// A text of at most [`MAX_STORED_BYTES`].
+/// Cuts a text to at most [`MAX_STORED_BYTES`].
 pub fn cut_off(mut text: String) -> String {
     if text.len() > MAX_STORED_BYTES {
         text.truncate(text.floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len()));
         text.push_str(CUT_OFF);
-        tracing::warn!("an answer was cut off that is too long to be stored");
+        tracing::warn!("an answer was too long to store and was cut off");
     }
     text
 }
 
-/// The first of these values that have [`MAX_STORED_BYTES`] together.
+/// The first of these values that take at most [`MAX_STORED_BYTES`] together.
 pub fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
     let mut bytes = 0;
     let mut all = values.peekable();
@@ -37,17 +37,17 @@ pub fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
         fitting.push(value);
     }
     if all.peek().is_some() {
-        tracing::warn!("function calls or recordings were left out that are too long to be stored");
+        tracing::warn!("function calls or recordings were too long to store and were left out");
     }
     fitting
 }
 
-/// PostgreSQL cannot store U+0000, and a model's answer is not the caller's to mend.
+/// PostgreSQL cannot store U+0000, and the caller cannot fix a model's answer.
 pub fn storable_text(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
-/// The same value as PostgreSQL can store and everybody can read it again.
+/// The same value in a form that PostgreSQL can store and any client can read again.
 pub fn storable(value: Value) -> Value {
     storable_at(value, 0)
 }

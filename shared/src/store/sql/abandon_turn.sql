@@ -1,5 +1,4 @@
--- Gives back the lease of a turn that will not be finished, so that the turn can be repeated
--- immediately.
+-- Releases the lease of a turn that will not finish, so that it can be retried immediately.
 --
 -- $1 session_id, $2 owner, $3 lease_id
 update chat_sessions

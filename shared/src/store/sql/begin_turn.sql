@@ -1,8 +1,8 @@
--- Begins a turn: opens the session if nobody has used its id, stores the user's message, takes the
--- lease, and gives the context for the model. Or says why not, and changes nothing.
+-- Begins a turn: opens the session if its id is unused, stores the user's message, takes the lease,
+-- and returns the context for the model. Otherwise it returns the reason and changes nothing.
 --
--- All is decided on one snapshot (`seen`), and the session's row is written only if it is still as
--- it was there. Otherwise the outcome is `stale`: the caller sends the statement again.
+-- Everything is decided on one snapshot (`seen`), and the session's row is written only if it has
+-- not changed since. If it has, the outcome is `stale` and the caller sends the statement again.
 --
 -- $1 session_id, $2 owner, $3 message_id, $4 content, $5 audio_files, $6 metadata, $7 lease_id,
 -- $8 lease in seconds, $9 messages of context, $10 characters of context
@@ -48,7 +48,7 @@ judged as (
             ) then 'busy'
             else 'started'
         end as outcome,
-        -- 1 for a new message, 0 for one that is there already.
+        -- 1 for a new message, 0 for one that is already stored.
         (not exists (select from repeated))::int as added
 ),
 session as (
@@ -65,7 +65,7 @@ session as (
     set message_count = s.message_count + (select added from judged),
         user_messages = s.user_messages + (select added from judged),
         first_message_time = coalesce(s.first_message_time, excluded.first_message_time),
-        -- A clock that is set back must not turn the record around.
+        -- If the clock is set back, times must still not run backwards.
         last_message_time = case (select added from judged)
             when 1 then greatest(s.last_message_time, excluded.last_message_time)
             else s.last_message_time
@@ -94,7 +94,8 @@ recent as (
         m.*,
         sum(length(m.content)) over (order by m.seq desc) as characters
     from session
-    -- For this one session, so that its index is read from the end and no further than the limit.
+    -- A lateral join for this one session, so that its index is read from the end and no further
+    -- than the limit.
     cross join lateral (
         select m.seq, m.role, m.content
         from chat_messages m

@@ -1,5 +1,5 @@
--- Finishes a turn: stores the answer, moves the counters and gives the lease back; only for the one
--- who holds the lease. Sent again it finds the answer stored.
+-- Finishes a turn: stores the answer, updates the counters and releases the lease, but only for the
+-- holder of the lease. Sent again, it finds the answer already stored.
 --
 -- $1 session_id, $2 owner, $3 lease_id, $4 seq of the question, $5 response_id, $6 content,
 -- $7 audio_files, $8 number of audio files, $9 function_calls, $10 model, $11 input tokens,

@@ -1,15 +1,16 @@
--- Opens a session that is a copy of another up to and including one message. The other does not
--- change. Sent again it finds the copy made.
+-- Opens a session that is a copy of another up to and including one message. The other session does
+-- not change. Sent again, it finds the copy already made.
 --
--- Everything is read in one snapshot, so the copy is a whole prefix whatever is written meanwhile.
--- The ids of the copied messages follow from the new session's id, so that they are the same however
--- often the statement is sent: the time of that id, and a digest of it and the place.
+-- Everything is read in one snapshot, so the copy is a complete prefix whatever is written
+-- meanwhile. The ids of the copied messages are derived from the new session's id (its time, and a
+-- digest of the id and the message's position), so they are the same however often the statement is
+-- sent.
 --
--- A copy that would be too long or too large is not made; `message_count` and `bytes` say so. Sizes are
--- those on the disk, which cost no look at the values themselves.
+-- A copy that would be too long or too large is not made; `message_count` and `bytes` say so. Sizes
+-- are those on disk, which can be read without reading the values.
 --
--- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to give back,
--- $6 messages a copy may have, $7 bytes a copy may have
+-- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to return, $6
+-- maximum number of messages in a copy, $7 maximum number of bytes in a copy
 with
 source as (
     select s.session_id, s.owner

@@ -1,9 +1,9 @@
--- A page of a session's messages: one row at least for a session that exists, without a message in
--- it where the page is empty.
+-- A page of a session's messages: at least one row for a session that exists; if the page is empty,
+-- a row without a message.
 --
--- What is on the page is measured first, 32 places at a time and no further than the limits, because
--- a long history must not be read only to be thrown away. A `{…}` stands for what depends on the
--- direction; the module puts it in.
+-- The page is measured first, 32 positions at a time and no further than the limits, so that a long
+-- history is not read only to be thrown away. Each `{…}` is a fragment that depends on the
+-- direction; the module fills it in.
 --
 -- $1 session_id, $2 owner, $3 after seq, $4 before seq, $5 limit, $6 bytes
 with recursive

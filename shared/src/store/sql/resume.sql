@@ -1,5 +1,5 @@
--- Resumes a session: it is active again if it was reset. Gives the end of its history as it was when
--- the statement began, so that count and messages agree whatever is written meanwhile.
+-- Resumes a session: it becomes active again if it was reset. Returns the end of its history as of
+-- the start of the statement, so that count and messages agree whatever is written meanwhile.
 --
 -- $1 session_id, $2 owner, $3 number of messages
 with
