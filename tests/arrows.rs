@@ -1,14 +1,14 @@
-//! The plan of the code, held against its imports: no two files import each other, and no wing of
-//! `shared` imports one that it must not know (ARCHITECTURE.md, "Code map").
+//! Compares the code's imports with its plan: no two files import each other, and no wing of `shared`
+//! imports one that it must not know (ARCHITECTURE.md, "Code map").
 //!
-//! Imports are read as text: every path that begins with `crate` or `super` outside of unit tests.
+//! Imports are read as text: every path that begins with `crate` or `super`, except in unit tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use regex::Regex;
 
-/// What no file of a part may import: the parts are `/`-separated module paths in `shared`.
+/// For each wing of `shared`, the wings that none of its files may import.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("database", &["problem", "store", "http", "lambda"]),
     ("problem", &["store", "http", "lambda"]),
@@ -16,7 +16,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("http", &["store", "lambda"]),
 ];
 
-/// The wings; whatever else stands in `shared` is ground, and imports none of them.
+/// The wings. All other modules of `shared` are its ground, and import none of them.
 const WINGS: [&str; 5] = ["database", "problem", "store", "http", "lambda"];
 
 type Module = Vec<String>;
@@ -66,7 +66,7 @@ fn imports(source: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
                 }
             }
             imported.remove(&own);
-            // The root names the modules and nothing else.
+            // The root only declares the modules.
             imported.remove(&Vec::new());
             (own, imported)
         })
@@ -109,7 +109,7 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
-/// A way from a module back to itself, if there is one.
+/// A path of imports from a module back to itself, if there is one.
 fn circle(imports: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> Option<Vec<Module>> {
     let mut ways = vec![vec![from.clone()]];
     let mut seen = BTreeSet::new();
@@ -139,7 +139,7 @@ fn no_two_files_import_each_other() {
 }
 
 #[test]
-fn no_wing_imports_what_it_must_not_know() {
+fn no_wing_imports_a_forbidden_module() {
     let imports = imports(&sources()[0]);
     assert!(imports.len() > 30, "{imports:?}");
     for (module, imported) in &imports {

@@ -1,4 +1,4 @@
-//! `POST /chat`: the good case, what is stored, and what is refused.
+//! `POST /chat`: successful turns, stored data, and refused requests.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -133,7 +133,7 @@ async fn null_in_an_optional_field_counts_as_left_out() {
 }
 
 #[tokio::test]
-async fn what_is_said_comes_back_to_the_letter() {
+async fn messages_come_back_unchanged() {
     let api = TestApi::start().await;
     for said in [
         "  spaces  ",
@@ -201,7 +201,7 @@ async fn a_field_that_is_given_twice_is_refused() {
     assert_eq!(
         api.chat_raw(unknown).await.status,
         200,
-        "nobody asks for it"
+        "unknown fields are ignored"
     );
 }
 
@@ -336,7 +336,7 @@ async fn a_body_over_256_kib_is_refused() {
             .await
             .assert_problem(413, "payload_too_large");
     }
-    // Right at the limit the body is read, and found to be no JSON.
+    // Exactly at the limit the body is read, and found not to be JSON.
     api.chat_raw("x".repeat(256 * 1024))
         .await
         .assert_problem(400, "invalid_json");
@@ -394,7 +394,7 @@ async fn a_session_that_was_reset_takes_no_turn_until_it_is_loaded() {
 async fn a_message_gets_its_time_and_times_never_run_backwards() {
     let api = TestApi::start().await;
     let session_id = api.session(&["one"]).await;
-    // As after a clock that was set back: what is there is later than now.
+    // As if the clock had been set back: the stored messages are later than now.
     api.sql(
         "update chat_messages set timestamp = timestamp + interval '1 hour';
          update chat_sessions set last_message_time = last_message_time + interval '1 hour'",

@@ -1,4 +1,4 @@
-//! Many callers at once: no turn is lost, doubled or out of order, and nobody waits for ever.
+//! Many concurrent callers: no turn is lost, duplicated or out of order, and no caller waits forever.
 //!
 //! `TURNS=8000 cargo test --workspace concurrency` runs the full load; the default is a tenth of it.
 
@@ -13,17 +13,18 @@ use crate::support::TestApi;
 
 const CALLERS: usize = 64;
 
-/// The environments, each with a connection, that the callers' requests are spread over.
+/// The environments, each with its own connection, that share the callers' requests.
 const ENVIRONMENTS: usize = 16;
 
-/// The lease of a turn with the default settings; a request may wait for a lock, never that long.
+/// The lease of a turn with the default settings. A request may wait for a lock, but never that long.
 const LEASE: Duration = Duration::from_secs(30);
 
 fn turns() -> usize {
     std::env::var("TURNS").map_or(800, |turns| turns.parse().expect("TURNS is a number"))
 }
 
-/// 64 callers take this many turns on sessions that `session` chooses, each until it is answered.
+/// 64 callers take this many turns on sessions that `session` chooses, and retry each until it is
+/// answered.
 async fn load(
     turns: usize,
     session: impl Fn(usize) -> Uuid + Send + Sync + 'static,
@@ -75,7 +76,7 @@ async fn callers_of_one_session_take_turns() {
         api.status(session_id).await.body["conversation_length"],
         messages
     );
-    // Each answer stands right behind its question.
+    // Each answer directly follows its question.
     let apart = "select count(*) from chat_messages where reply_to_seq <> seq - 1";
     assert_eq!(api.number(apart).await, 0);
     let mixed = "

@@ -113,7 +113,7 @@ async fn a_page_of_another_site_can_neither_call_nor_read() {
         let headers = &answer.headers;
         assert!(!headers.contains_key("access-control-allow-origin"));
 
-        // What a browser sends without asking first.
+        // A simple request, which browsers send without a preflight.
         let simple = Request::post("/chat").header("origin", origin);
         let body = Body::from(r#"{"query": "spend"}"#);
         let answer = api.send(simple.body(body).unwrap()).await;
@@ -121,7 +121,7 @@ async fn a_page_of_another_site_can_neither_call_nor_read() {
         let headers = &answer.headers;
         assert!(!headers.contains_key("access-control-allow-origin"));
     }
-    // A name of its own that it points at this machine: the same origin to the browser.
+    // Its own name, pointed at this machine: to the browser this is the same origin.
     let rebound = Request::post("/chat")
         .header("host", "evil.example:8000")
         .header("origin", "http://evil.example:8000")

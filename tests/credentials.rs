@@ -1,4 +1,4 @@
-//! Where the password comes from: a secret, which may be rotated, or a token of IAM.
+//! The source of the password: a secret, which may be rotated, or an IAM token.
 
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::support::local_run::{LocalRun, run};
 use crate::support::tls_server::TlsServer;
 use crate::support::{aws, postgres};
 
-/// A role with this password, which may do what the functions do.
+/// A role with this password and the rights of the functions.
 async fn role(password: &str) -> String {
     let role = format!("rotated_{}", Uuid::new_v4().simple());
     let statements = format!("create role {role} login password '{password}' in role daissy_app");
@@ -21,7 +21,7 @@ async fn role(password: &str) -> String {
     role
 }
 
-/// A secret in the form that RDS writes.
+/// A secret in the format that RDS writes.
 fn of_rds(role: &str, password: &str, database: &str) -> String {
     json!({
         "engine": "postgres",
@@ -90,7 +90,7 @@ async fn a_password_that_was_rotated_is_fetched_again() {
     aws::put_secret(&arn, &of_rds(&role, "second", &database)).await;
 
     let (mut status, mut body) = chat(&server).await;
-    // A pooler that was refused with the old password itself waits before it tries the new one.
+    // A pooler whose own login with the old password was refused waits before it retries.
     let patience = std::env::var("TESTS_THROUGH").map_or(0, |_| 10);
     for _ in 0..patience {
         if status == 200 {
@@ -101,7 +101,7 @@ async fn a_password_that_was_rotated_is_fetched_again() {
     }
     assert_eq!(status, 200, "{body}");
 
-    // A password that is wrong in the secret, too, is an answer.
+    // If the password in the secret is wrong as well, the caller gets an answer.
     postgres::run("postgres", &rotate.replace("second", "third")).await;
     for _ in 0..3 {
         let (status, body) = chat(&server).await;
@@ -170,7 +170,7 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
     let api = LocalRun::start(folder.path(), &settings).await;
     assert_eq!(chat(&api).await.0, 200);
 
-    // A token tells its second.
+    // Tokens differ only from one second to the next.
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     let cut =
         "select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = 'visitor'";
@@ -196,7 +196,7 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
     assert_ne!(first, last, "the token of a new connection is new");
     api.stop().await;
 
-    // Without credentials there is no token, and that is what is said.
+    // Without credentials there is no token, and the error says so.
     let checked = run(&["check"], folder.path(), &settings[..2]).await;
     assert!(!checked.success);
     assert!(
@@ -208,7 +208,7 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
 
 #[tokio::test]
 async fn a_deployment_waits_for_a_right_of_iam_that_is_new() {
-    // The credentials of IAM are the process's own, so this test runs as a process of its own.
+    // IAM credentials belong to a process, so this test runs in its own.
     const NAME: &str = "credentials::a_deployment_waits_for_a_right_of_iam_that_is_new";
     const INNER: &str = "TESTS_WITH_IAM";
     if std::env::var_os(INNER).is_none() {
@@ -237,7 +237,8 @@ async fn a_deployment_waits_for_a_right_of_iam_that_is_new() {
     let administrator = postgres::connect(&server.administrator()).await;
     let allow = "grant create on schema public to visitor";
     administrator.client().batch_execute(allow).await.unwrap();
-    // Two before one goes well, and one more after that: not all servers learn of it at once.
+    // Two logins are refused before one succeeds, and another one after that: a new right does not reach
+    // all servers at the same time.
     let gate = IamGate::start_refusing(server.port(), &signed, [0, 1, 3]).await;
     let url = format!(
         "postgresql://visitor@localhost:{}/daissy?sslrootcert={}&sslmode=verify-full",
@@ -263,11 +264,11 @@ async fn a_deployment_waits_for_a_right_of_iam_that_is_new() {
     let limit = Duration::from_secs(60);
     let status = json!({ "action": "status" });
 
-    // By hand nobody waits.
+    // An invocation by hand does not wait.
     let by_hand = handle(Ok(&config), status.clone(), limit).await;
     let error = by_hand.unwrap_err().to_string();
     assert!(error.contains("28000"), "{error}");
-    // CloudFormation cannot be told, which is a failure, but the migration is done.
+    // CloudFormation cannot be notified, which is a failure, but the migration is done.
     let told = handle(Ok(&config), event, limit).await;
     let error = told.unwrap_err().to_string();
     assert!(error.contains("CloudFormation"), "{error}");

@@ -1,5 +1,5 @@
-//! The database in trouble: each endpoint answers the documented problem, in time, and nothing is
-//! lost or doubled.
+//! Database faults: each endpoint answers with the documented problem, in time, and nothing is lost or
+//! duplicated.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 use crate::support::proxy::Fault;
 
-/// The longest a request may take when the database does not answer: one operation's limit, twice
-/// for a turn, and some room for a busy machine.
+/// The longest a request may take when the database does not answer: the timeout of one operation, twice
+/// for a turn, plus a margin for a busy machine.
 const BOUND: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_connection_that_was_cut_is_replaced_and_nobody_notices() {
+async fn a_connection_that_was_cut_is_replaced_unnoticed() {
     let api = TestApi::start().await;
     for endpoint in ENDPOINTS {
         let session_id = api.session(&["Hi"]).await;
@@ -31,7 +31,7 @@ async fn a_connection_that_was_cut_is_replaced_and_nobody_notices() {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_lost_is_asked_for_again_and_nobody_notices() {
+async fn a_request_whose_answer_was_lost_is_sent_again_unnoticed() {
     let (api, proxy) = TestApi::behind_proxy(&[]).await;
     for endpoint in ENDPOINTS {
         let session_id = api.session(&["Hi"]).await;
@@ -87,13 +87,13 @@ async fn a_statement_whose_answer_was_lost_is_repeated_without_harm() {
     );
 }
 
-/// Makes storing a message take so long that what is sent meanwhile overlaps with it for certain.
+/// Makes storing a message so slow that statements sent meanwhile are certain to overlap with it.
 const SLOW_MESSAGES: &str = "
     create function slow() returns trigger language plpgsql as
     $$ begin perform pg_sleep(0.5); return new; end $$;
     create trigger slow before insert on chat_messages for each row execute function slow()";
 
-/// A statement goes up as Parse, Bind, Describe, Execute and Sync.
+/// A statement is sent as Parse, Bind, Describe, Execute and Sync.
 const BEHIND_THE_STATEMENT: usize = 4;
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
     api.sql(SLOW_MESSAGES).await;
     let session_id = Uuid::now_v7();
 
-    // First the session is new, then it is there.
+    // First the session is new, then it exists.
     for length in [2, 4] {
         api.service_status().await;
         proxy.fail_after(BEHIND_THE_STATEMENT, Fault::CutBehind);
@@ -135,7 +135,7 @@ async fn one_message_id_sent_twice_concurrently_is_one_message_of_its_session() 
     let (one, other) = tokio::join!(turn(Some(Uuid::now_v7())), turn(Some(Uuid::now_v7())));
     assert_eq!((one.status, other.status), (200, 200));
 
-    // Without a session both mean the same one.
+    // Without a session id, both open the same session.
     api.sql("truncate chat_messages, chat_sessions").await;
     let (one, other) = tokio::join!(turn(None), turn(None));
     let second = if one.status == 200 { other } else { one };
@@ -165,7 +165,7 @@ async fn a_connection_that_answers_nothing_is_given_up_in_time() {
         (200, &json!(4))
     );
     assert!(started.elapsed() < BOUND, "{:?}", started.elapsed());
-    // One stalled, one to cancel what may still run on it, one to go on with.
+    // One stalled, one to cancel a statement that may still run on it, one to continue with.
     assert_eq!(proxy.connections(), 3);
 }
 
@@ -183,7 +183,7 @@ async fn a_database_that_cannot_be_used_is_unavailable() {
     let cases = [
         (
             "postgresql://u:hunter2@127.0.0.1:1/d".to_owned(),
-            "nobody listens",
+            "nothing listens",
         ),
         (
             postgres::url_as("daissy", "hunter2", &database),
@@ -196,7 +196,7 @@ async fn a_database_that_cannot_be_used_is_unavailable() {
         ),
         (
             format!("{good}?sslmode=require"),
-            "no TLS where it is required",
+            "TLS is required and not available",
         ),
         (
             "postgresql://u:hunter2@no-such-host.invalid/d?sslmode=disable".into(),
@@ -272,7 +272,7 @@ async fn a_table_or_column_that_is_missing_says_to_migrate() {
         let api = TestApi::start().await;
         let session_id = api.session(&["Hi"]).await;
         api.sql(statement).await;
-        // Reset is the last but one to ask; loading makes the session take turns again.
+        // Chat comes after reset, which closes the session, so it may be refused for that.
         for (endpoint, answer) in api.every_endpoint(session_id).await {
             if broken.contains(&endpoint) {
                 answer.assert_problem(503, "schema_missing");
@@ -319,7 +319,7 @@ async fn a_right_that_is_missing_is_named_with_its_table() {
             assert!(refused.is_empty(), "nothing is missing: {refused:?}");
             continue;
         };
-        assert!(!refused.is_empty(), "nobody misses {right} on {table}");
+        assert!(!refused.is_empty(), "no endpoint needs {right} on {table}");
         for (endpoint, answer) in refused {
             let detail = answer.assert_problem(503, "database_permission");
             let expected = format!("{} on {table}", right.to_uppercase());
@@ -369,12 +369,12 @@ async fn a_database_that_takes_no_writes_is_unavailable() {
     assert_eq!(
         api.history(session_id, "").await.status,
         200,
-        "reading goes on"
+        "reading still works"
     );
 }
 
 #[tokio::test]
-async fn a_session_that_somebody_locks_does_not_hang_a_request() {
+async fn a_locked_session_does_not_hang_a_request() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Hi"]).await;
     let connection = api.connection().await;
@@ -389,7 +389,7 @@ async fn a_session_that_somebody_locks_does_not_hang_a_request() {
     let answer = api.chat(body.clone()).await;
 
     answer.assert_problem(504, "database_timeout");
-    // Sent once: 4 s, and a moment to cancel it.
+    // Sent once: 4 s, plus a moment to cancel it.
     assert!(
         started.elapsed() < Duration::from_secs(7),
         "{:?}",
@@ -400,7 +400,7 @@ async fn a_session_that_somebody_locks_does_not_hang_a_request() {
     while api.number(waiting).await > 0 {
         assert!(
             started.elapsed() < BOUND,
-            "a statement goes on that nobody waits for"
+            "an abandoned statement is still running"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -434,7 +434,7 @@ async fn a_statement_that_takes_too_long_is_not_sent_again() {
         "{:?}",
         started.elapsed()
     );
-    // One to work on, one to cancel; the first is alive and stays.
+    // One for statements, one to cancel; the first is alive and is kept.
     assert_eq!(proxy.connections(), 2);
     assert_eq!(api.status(session_id).await.status, 200);
     assert_eq!(proxy.connections(), 2);
@@ -443,7 +443,8 @@ async fn a_statement_that_takes_too_long_is_not_sent_again() {
 #[tokio::test]
 async fn a_cancellation_that_comes_too_late_does_not_hit_the_next_statement() {
     let (api, proxy) = TestApi::behind_proxy(&[]).await;
-    // Over the limit, and done before it is cancelled. The next statement of the turn is under way then.
+    // The statement exceeds its timeout but ends before it is cancelled. By then the next statement of
+    // the turn is running.
     api.sql(
         "create function slow() returns trigger language plpgsql as
          $$ begin perform pg_sleep(4.3); return new; end $$;
@@ -459,7 +460,7 @@ async fn a_cancellation_that_comes_too_late_does_not_hit_the_next_statement() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_others_is_not_told_of_an_outage() {
+async fn waiting_too_long_for_other_requests_is_not_reported_as_an_outage() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Hi"]).await;
     let history = api.history(session_id, "").await;
@@ -500,7 +501,7 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
 
     let failed = api.chat(body.clone()).await;
     failed.assert_problem(502, "model_error");
-    // The server's own words for a violated constraint quote the whole row.
+    // PostgreSQL's own message for a violated constraint quotes the whole row.
     api.sql("alter table chat_messages add constraint no_answers check (role <> 'assistant')")
         .await;
     api.chat(body.clone())
@@ -530,7 +531,7 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
     ] {
         assert!(
             logged.contains(expected),
-            "the log misses {expected}: {logged}"
+            "the log lacks {expected}: {logged}"
         );
     }
     let request_id = failed.headers["x-request-id"].to_str().unwrap();

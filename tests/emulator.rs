@@ -1,5 +1,5 @@
-//! The functions themselves in the emulator of Lambda: cold and warm, several instances at once, and
-//! `migrate` by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
+//! The functions themselves in the Lambda emulator: cold and warm, several instances concurrently, and
+//! `migrate` invoked by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,7 @@ impl Api {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_runs_through_every_function_cold_and_warm() {
     let api = Api::start(&postgres::migrated_database().await, 1);
-    // The first round meets functions that have only just started.
+    // In the first round the functions have only just started.
     for _ in 0..2 {
         let (status, turn) = api.post("/chat", json!({ "query": "Hello" })).await;
         assert_eq!(status, 200, "{turn}");

@@ -1,4 +1,4 @@
-//! The connection in the life of an environment of Lambda: made ahead, kept, frozen, found dead,
+//! The connection during the life of a Lambda environment: opened in advance, kept, frozen, found dead,
 //! shared, closed.
 
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use crate::support::lambda::Environment;
 use crate::support::postgres;
 use crate::support::proxy::Proxy;
 
-/// A database behind a proxy; gives its name and how to reach it.
+/// A database behind a proxy; returns its name, the proxy and the connection string.
 async fn database() -> (String, Proxy, String) {
     let database = postgres::migrated_database().await;
     let proxy = Proxy::start(postgres::app_port()).await;
@@ -17,7 +17,7 @@ async fn database() -> (String, Proxy, String) {
     (database, proxy, url)
 }
 
-/// Waits until `reached` says so.
+/// Waits until `reached` returns true.
 async fn until(what: &str, reached: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !reached() {
@@ -42,7 +42,7 @@ async fn the_connection_is_made_before_the_first_request_and_kept() {
 }
 
 #[tokio::test]
-async fn a_connection_that_died_while_frozen_is_replaced_unseen() {
+async fn a_connection_that_died_while_frozen_is_replaced_unnoticed() {
     let (database, proxy, url) = database().await;
     let environment = Environment::start(&url, &[]).await;
     assert_eq!(environment.service_status().await.0, 200);
@@ -58,7 +58,7 @@ async fn a_connection_that_died_while_frozen_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn a_path_that_was_forgotten_is_found_by_asking_for_a_sign_of_life() {
+async fn a_dead_network_path_is_detected_by_the_probe() {
     let (_, proxy, url) = database().await;
     let settings = [("DATABASE_IDLE_CHECK_SECONDS", "0")];
     let environment = Environment::start(&url, &settings).await;
@@ -69,14 +69,14 @@ async fn a_path_that_was_forgotten_is_found_by_asking_for_a_sign_of_life() {
     let (status, body) = environment.service_status().await;
 
     assert_eq!(status, 200, "{body}");
-    // A second for the sign of life; a statement would have waited for four.
+    // One second for the probe; a statement would have waited for four.
     let took = started.elapsed();
     assert!(took > Duration::from_millis(900), "{took:?}");
     assert!(took < Duration::from_millis(3900), "{took:?}");
 }
 
 #[tokio::test]
-async fn a_database_that_is_down_at_the_start_is_an_answer_and_found_later() {
+async fn a_database_that_is_down_at_startup_is_reported_and_found_later() {
     let database = postgres::migrated_database().await;
     let nobody = crate::support::free_port();
     let proxy = Proxy::start(nobody).await;
@@ -145,7 +145,7 @@ async fn an_event_that_cannot_be_read_is_answered_and_the_function_lives_on() {
 }
 
 #[tokio::test]
-async fn invocations_at_once_share_the_connection() {
+async fn concurrent_invocations_share_the_connection() {
     const AT_ONCE: usize = 8;
     let (_, proxy, url) = database().await;
     let settings = [("AWS_LAMBDA_MAX_CONCURRENCY", "8")];
@@ -156,7 +156,7 @@ async fn invocations_at_once_share_the_connection() {
         assert_eq!(status, 200, "{body}");
     }
 
-    until("it asks for several at once", || {
+    until("it asks for several concurrently", || {
         environment.most_asking() == AT_ONCE
     })
     .await;

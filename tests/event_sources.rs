@@ -1,4 +1,5 @@
-//! Requests as API Gateway and function URLs hand them to the functions, and whose sessions they see.
+//! Requests as API Gateway and function URLs pass them to the functions, and which sessions their
+//! callers see.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 use crate::support::postgres;
 
-/// The five functions, as Lambda calls them.
+/// The five functions, called as Lambda calls them.
 struct Functions {
     chat: Chat,
     history: History,
@@ -56,7 +57,7 @@ async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     (response.status_code, body)
 }
 
-/// An event of an HTTP API (payload format 2.0), with the members the functions read.
+/// An event of an HTTP API (payload format 2.0), with the members that the functions read.
 fn http_api(
     method: &str,
     path: &str,
@@ -180,14 +181,14 @@ async fn a_rest_api_a_stage_and_a_base64_body_make_no_difference() {
 async fn a_body_that_is_not_utf8_is_refused() {
     let functions = Functions::start().await;
     let mut event = http_api("POST", "/chat", "", None, None);
-    // `{"query": "` and two bytes that no character begins with.
+    // `{"query": "` and two bytes that cannot begin a character.
     event["body"] = json!("eyJxdWVyeSI6ICL//iJ9");
     event["isBase64Encoded"] = json!(true);
     let (status, problem) = invoke(&functions.chat, &event).await;
     assert_eq!((status, &problem["code"]), (400, &json!("invalid_json")));
 }
 
-/// An event of the folder `events`, which shows what AWS sends.
+/// An event from the folder `events`, as AWS sends it.
 fn sample(name: &str) -> Value {
     let path = format!("{}/events/{name}", env!("CARGO_MANIFEST_DIR"));
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -362,7 +363,7 @@ async fn the_subject_is_found_wherever_an_authorizer_puts_it() {
     assert_eq!(invoke(&functions.status, &principal).await.0, 200);
 }
 
-/// What an HTTP API or a function URL says of a caller who signed with credentials of IAM.
+/// How an HTTP API or a function URL describes a caller who signed with IAM credentials.
 fn iam(user_id: &str, cognito_identity: &Value) -> Value {
     json!({ "iam": {
         "accessKey": "ASIA1", "accountId": "1", "callerId": user_id,
@@ -372,7 +373,7 @@ fn iam(user_id: &str, cognito_identity: &Value) -> Value {
     } })
 }
 
-/// What a REST API says of one.
+/// How a REST API describes such a caller.
 fn identity(user_id: &str, cognito_id: Option<&str>, pool: Option<&str>) -> Value {
     json!({
         "accountId": "1", "caller": user_id, "user": user_id,
@@ -387,7 +388,7 @@ async fn two_identities_are_never_one_owner() {
     let pool_user = "AROA1:CognitoIdentityCredentials";
     let cognito =
         |id: &str| json!({ "amr": ["authenticated"], "identityId": id, "identityPoolId": "p" });
-    // All of them with the same ARN, and two with the same name.
+    // All IAM callers have the same ARN, and some callers share a name.
     let authorizers = [
         json!({ "jwt": { "claims": { "sub": "eu-1:alice" } } }),
         json!({ "lambda": { "sub": "eu-1:alice" } }),
@@ -401,7 +402,7 @@ async fn two_identities_are_never_one_owner() {
         event["requestContext"]["authorizer"] = authorizer.clone();
         event
     };
-    // The same message id without a session, too: nobody finds another's.
+    // All send the same message id without a session: no caller finds the session of another.
     let message_id = Uuid::now_v7();
     let mut sessions = Vec::new();
     for (index, authorizer) in authorizers.iter().enumerate() {
@@ -421,7 +422,7 @@ async fn two_identities_are_never_one_owner() {
         }
     }
 
-    // A REST API tells of the same callers in other words.
+    // A REST API describes the same callers differently.
     let rest = [
         (2, identity(pool_user, Some("eu-1:alice"), Some("p"))),
         (4, identity("AROA1:alice", None, None)),
@@ -435,7 +436,7 @@ async fn two_identities_are_never_one_owner() {
 }
 
 #[tokio::test]
-async fn an_authorizer_that_names_nobody_lets_nobody_in() {
+async fn an_authorizer_that_identifies_no_caller_lets_no_one_in() {
     let functions = Functions::start().await;
     for authorizer in [
         json!({ "jwt": { "claims": {} } }),
@@ -475,7 +476,7 @@ async fn an_authorizer_that_names_nobody_lets_nobody_in() {
 async fn an_odd_address_is_read_or_refused() {
     let functions = Functions::start().await;
     let served = [
-        // A function URL hands on a `+` as a space.
+        // A function URL passes a `+` as a space.
         "limit=1&q=a b",
         "q=\"<>\u{7f}\u{1}#",
         "q=%zz&ü=é",
@@ -511,12 +512,12 @@ async fn an_odd_address_is_read_or_refused() {
     assert_eq!(invoke(&functions.history, &event).await.0, 400);
 }
 
-/// Something that stands in an event, changed.
+/// A change to a value in an event.
 #[derive(Debug, Clone)]
 enum Change {
     Remove,
     Put(Value),
-    /// Text put into a text, at a share of its length.
+    /// Inserts text into a text, at this fraction of its length, in 255ths.
     Insert(u8, String),
 }
 
@@ -544,7 +545,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// The places in a value that can be changed, the whole of it among them.
+/// Pointers to everything in a value that can be changed, including the value itself.
 fn places(value: &Value, at: &str, found: &mut Vec<String>) {
     found.push(at.to_owned());
     let below = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
@@ -618,7 +619,7 @@ fn events_that_are_changed_at_random_are_answered() {
         .enable_all()
         .build()
         .unwrap();
-    // Nobody listens there: what gets as far as the database is answered with 503, immediately.
+    // Nothing listens there: a request that reaches the database is answered with 503 immediately.
     let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d?connect_timeout=1");
     let database = Arc::new(Database::new(config.unwrap()));
     let (history, status) = (History::new(Arc::clone(&database)), Status::new(database));
@@ -632,8 +633,8 @@ fn events_that_are_changed_at_random_are_answered() {
     let strategy = (0..EVENTS.len(), changes, any::<bool>());
     let result = TestRunner::new(config).run(&strategy, |(name, changes, reads_history)| {
         let mut event = sample(EVENTS[name]);
-        // Nothing is to be asked of the database, which would be waited for. The one path is no route of
-        // `status`, the other has no id in it, which `history` sees only when all else has been read.
+        // No request may reach the database, which would take time. One path is not a route of `status`;
+        // the other has no id in it, which `history` notices only after reading everything else.
         let path = if reads_history {
             "/chat/history/none"
         } else {

@@ -1,4 +1,4 @@
-//! `GET /chat/history/{session_id}`: whole, in pages, both ways, and at its limits.
+//! `GET /chat/history/{session_id}`: complete, in pages, in both directions, and at its limits.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -107,7 +107,7 @@ async fn pages_follow_each_other_without_gap_or_repetition_both_ways() {
 }
 
 #[tokio::test]
-async fn what_is_appended_meanwhile_moves_no_page() {
+async fn messages_appended_meanwhile_move_no_page() {
     let api = TestApi::start().await;
     let session_id = api.session(&["1", "3"]).await;
     let forward = api.history(session_id, "?limit=3").await;
@@ -128,7 +128,7 @@ async fn what_is_appended_meanwhile_moves_no_page() {
 }
 
 #[tokio::test]
-async fn two_cursors_cut_out_what_is_between() {
+async fn two_cursors_select_the_messages_between_them() {
     let api = TestApi::start().await;
     let session_id = api.long_session(10, 0).await;
     let cursor = async |page: &str| {
@@ -203,7 +203,7 @@ async fn a_page_fits_into_lambdas_answer_even_when_every_character_is_escaped() 
 
     let answer = api.history(session_id, "").await;
 
-    // A quotation mark is `\"` in the body, and `\\\"` in the event Lambda hands on.
+    // A quotation mark is `\"` in the body, and `\\\"` in the response that Lambda passes on.
     let carried = Value::String(answer.body.to_string()).to_string().len();
     assert!(carried < 6_291_556, "{carried}");
     assert_eq!(answer.body["has_more"], true);
@@ -230,7 +230,7 @@ async fn a_message_longer_than_a_page_has_a_page_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_asked_for_wrongly_is_refused() {
+async fn an_invalid_page_request_is_refused() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Hi"]).await;
     let cases = [
@@ -277,7 +277,7 @@ async fn a_cursor_that_was_not_given_out_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_that_is_none_is_refused_and_an_unknown_one_is_not_found() {
+async fn an_invalid_id_is_refused_and_an_unknown_one_is_not_found() {
     let api = TestApi::start().await;
     for id in [
         "7",

@@ -1,5 +1,5 @@
-//! The process is killed in the middle of a turn, at random moments: what is stored stays whole, and
-//! the repeated call ends in one question and one answer.
+//! The process is killed at various moments of a turn: the stored data stays consistent, and the
+//! repeated call results in one question and one answer.
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use crate::support::postgres;
 /// How often the process is killed.
 const KILLS: u64 = 100;
 
-/// How many processes are at it at once.
+/// How many processes run concurrently.
 const LANES: u64 = 4;
 
-/// The latest moment of death after the request was sent, in milliseconds: a turn takes about that
-/// long, so some die before it began and some after it ended.
+/// The latest moment of the kill after the request was sent, in milliseconds. A turn takes about that
+/// long, so some processes die before it began and some after it ended.
 const LATEST_MS: u64 = 200;
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn a_process_killed_a_hundred_times_in_the_middle_of_turns_loses_nothing()
         .collect();
 
     assert_eq!(states.len(), usize::try_from(KILLS).unwrap());
-    // The moments were spread over the turn: some questions were stored and not answered.
+    // The moments were spread over the turn: some questions were stored but not answered.
     assert!(
         states.contains(&1),
         "no turn was killed in the middle: {states:?}"
@@ -48,7 +48,7 @@ async fn a_process_killed_a_hundred_times_in_the_middle_of_turns_loses_nothing()
     );
 }
 
-/// Kills a process again and again; gives the number of messages that each death left behind.
+/// Kills a process again and again; returns the number of stored messages after each kill.
 async fn lane_of_kills(lane: u64, url: &str, model: &ModelServer, api: &TestApi) -> Vec<usize> {
     let folder = tempfile::tempdir().unwrap();
     let mut settings = model.settings().to_vec();
@@ -72,7 +72,7 @@ async fn lane_of_kills(lane: u64, url: &str, model: &ModelServer, api: &TestApi)
         local.ended().await;
         let answered = turn.await.unwrap();
 
-        // The lease of a dead process ends by itself; here it is ended to save the time.
+        // The lease of a dead process expires by itself; here it is ended early to save time.
         api.sql(&format!(
             "update chat_sessions set lease_until = least(lease_until, clock_timestamp())
              where session_id = '{session_id}' and lease_until is not null"
@@ -87,7 +87,7 @@ async fn lane_of_kills(lane: u64, url: &str, model: &ModelServer, api: &TestApi)
         };
         states.push(stored);
         if answered.is_some_and(|answer| answer["response"].is_string()) {
-            assert_eq!(stored, 2, "what was answered is stored");
+            assert_eq!(stored, 2, "an answered turn is stored");
         }
 
         let repeated = api.chat(body).await;

@@ -1,4 +1,4 @@
-//! `POST /chat/load-session`: resuming, and copies from any point.
+//! `POST /chat/load-session`: resuming sessions, and copying them from any point.
 
 use std::sync::Arc;
 
@@ -68,7 +68,7 @@ async fn a_large_session_is_copied_up_to_a_bound() {
     let session_id = api.session(&["a", "b"]).await;
     let history = api.history(session_id, "").await;
     let id = |place: usize| history.body["history"][place]["message_id"].clone();
-    // As it cannot be compressed, 68 MB on the disk.
+    // Stored uncompressed, this is 68 MB on disk.
     api.sql(
         "alter table chat_messages alter content set storage external;
          update chat_messages set content = repeat('x', 17000000)",
@@ -188,7 +188,7 @@ async fn a_copy_goes_on_from_any_point_and_leaves_the_original_alone() {
         assert_eq!(copy["message_count"], length);
         assert_eq!(
             answer.body["history"], copy["history"],
-            "what is told is what is stored"
+            "the answer is what is stored"
         );
         for (copied, message) in copy["history"].as_array().unwrap().iter().zip(&messages) {
             let mut expected = message.clone();
@@ -301,7 +301,7 @@ async fn a_copy_made_while_the_session_is_written_is_a_whole_prefix() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_not_found() {
+async fn an_unknown_session_or_message_is_not_found() {
     let api = TestApi::start().await;
     let (session_id, other) = (api.session(&["Hi"]).await, api.session(&["Hi"]).await);
     let foreign = api.history(other, "").await.body["history"][0]["message_id"].clone();

@@ -1,4 +1,4 @@
-//! `cargo run`: starting, stopping, and a sentence that says what to do when it cannot.
+//! `cargo run`: starting, stopping, and messages that say what to do when it cannot start.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -17,7 +17,7 @@ use crate::support::local_run::{LocalRun, run, run_in};
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 
-/// The process of the server that keeps its data in `folder`.
+/// The process of the server whose data is in `folder`.
 fn postmaster(folder: &Path) -> Pid {
     let text = std::fs::read_to_string(folder.join("postgres/data/postmaster.pid")).unwrap();
     Pid::from_raw(text.lines().next().unwrap().parse().unwrap()).unwrap()
@@ -52,10 +52,14 @@ async fn it_says_what_it_did_and_leaves_nothing_running() {
         assert_eq!(
             mode(folder.path()),
             0o755,
-            "a folder that is there stays as it is"
+            "an existing folder is not changed"
         );
         let home = folder.path().join("postgres");
-        assert_eq!(mode(&home) & 0o066, 0, "nobody else reads or writes it");
+        assert_eq!(
+            mode(&home) & 0o066,
+            0,
+            "no other account reads or writes it"
+        );
         assert_eq!(mode(&home.join("data")), 0o700, "the data is private");
         assert_eq!(mode(&home.join("password")), 0o600);
         assert!(
@@ -91,7 +95,7 @@ async fn the_request_under_way_is_answered_before_it_stops() {
 }
 
 #[tokio::test]
-async fn a_request_that_does_not_come_to_an_end_is_named_and_left_behind() {
+async fn a_request_that_does_not_end_is_reported_and_abandoned() {
     let folder = tempfile::tempdir().unwrap();
     let mut local = LocalRun::start(folder.path(), &[]).await;
     let address = local.address.strip_prefix("http://").unwrap().to_owned();
@@ -99,7 +103,7 @@ async fn a_request_that_does_not_come_to_an_end_is_named_and_left_behind() {
     half.write_all(b"GET /chat/status HTTP/1.1\r\nx-half: ")
         .await
         .unwrap();
-    // Known to the server as a connection with the beginning of a request.
+    // The server now knows the connection and the beginning of its request.
     tokio::time::sleep(Duration::from_millis(300)).await;
 
     local.signal(Signal::INT);
@@ -121,7 +125,7 @@ async fn a_head_that_does_not_arrive_is_not_waited_for() {
         .await
         .unwrap();
 
-    // It is told, or only hung up on, after 30 s.
+    // After 30 s the client gets an answer, or the connection is just closed.
     let mut told = Vec::new();
     let closed = tokio::time::timeout(Duration::from_secs(45), half.read_to_end(&mut told)).await;
     assert!(closed.is_ok(), "still open");
@@ -154,7 +158,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_turn() {
 }
 
 #[tokio::test]
-async fn killed_it_takes_the_server_along_and_starts_again_with_everything_kept() {
+async fn when_killed_it_takes_the_server_along_and_restarts_with_all_data() {
     let folder = tempfile::tempdir().unwrap();
     let local = LocalRun::start(folder.path(), &[]).await;
     let (_, turn) = chat(&local.address, &json!({ "query": "Remember me" })).await;
@@ -199,12 +203,12 @@ async fn a_server_that_dies_is_started_again_where_it_was_and_one_that_dies_agai
 }
 
 #[tokio::test]
-async fn a_number_left_behind_that_is_somebody_elses_now_does_not_keep_it_from_starting() {
+async fn a_stale_process_id_that_was_reused_does_not_keep_it_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(&["migrate"], folder.path(), &[]).await.success);
     let data = folder.path().join("postgres/data");
     let owner = data.metadata().unwrap();
-    // A living process of the account that runs the server, as PostgreSQL looks at no other.
+    // A running process of the server's account: PostgreSQL ignores those of other accounts.
     let mut other = Command::new("sleep");
     if rustix::process::geteuid().is_root() {
         other.uid(owner.uid()).gid(owner.gid());
@@ -226,7 +230,7 @@ async fn a_number_left_behind_that_is_somebody_elses_now_does_not_keep_it_from_s
 }
 
 #[tokio::test]
-async fn the_port_of_the_server_is_kept_until_somebody_else_has_it() {
+async fn the_port_of_the_server_is_kept_until_another_process_takes_it() {
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("postgres");
     let port = || std::fs::read_to_string(home.join("port")).unwrap();
@@ -263,12 +267,12 @@ async fn commands_use_the_database_of_an_instance_that_is_running() {
 #[tokio::test]
 async fn root_neither_runs_nor_follows_what_another_account_planted() {
     if !rustix::process::geteuid().is_root() {
-        // Then there is no account to be wary of, but a folder of somebody else's is refused all the same.
+        // Then no account has to be distrusted, but a folder of another account is refused all the same.
         let refused = run(&["check"], Path::new("/"), &[]).await;
         assert!(!refused.success, "{refused:?}");
         return;
     }
-    // Everybody may write here, so that a script can say who ran it.
+    // World-writable, so that a script can record which account ran it.
     let evidence = tempfile::tempdir().unwrap();
     std::fs::set_permissions(evidence.path(), Permissions::from_mode(0o777)).unwrap();
     let ran = evidence.path().join("ran");
@@ -407,7 +411,7 @@ async fn settings_that_cannot_be_used_are_told_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_broken_env_file_is_told_by_its_line_and_one_above_does_not_count() {
+async fn a_broken_env_file_is_reported_by_line_and_one_in_a_parent_folder_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let inner = folder.path().join("inner");
     std::fs::create_dir(&inner).unwrap();
@@ -426,7 +430,7 @@ async fn a_broken_env_file_is_told_by_its_line_and_one_above_does_not_count() {
 }
 
 #[tokio::test]
-async fn what_is_logged_to_a_file_has_no_colours() {
+async fn a_log_in_a_file_has_no_colours() {
     let folder = tempfile::tempdir().unwrap();
     let database = postgres::migrated_database().await;
     let url = postgres::server().url(&database);
@@ -544,7 +548,7 @@ async fn check_names_the_right_to_read_the_schema_version() {
 }
 
 #[tokio::test]
-async fn migrate_and_check_work_on_the_database_of_its_own() {
+async fn migrate_and_check_work_on_its_own_database() {
     let folder = tempfile::tempdir().unwrap();
     let migrated = run(&["migrate"], folder.path(), &[]).await;
     assert!(

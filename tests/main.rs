@@ -1,9 +1,9 @@
-//! The contract, tested on real parts: PostgreSQL, HTTP, the command line, the Lambda events.
+//! The contract, tested against real components: PostgreSQL, HTTP, the command line, Lambda events.
 //!
-//! Each test has a database of its own and matches on nothing global. No PostgreSQL is a failure,
+//! Each test has its own database and asserts on nothing global. A missing PostgreSQL is a failure,
 //! never a skip.
 
-// A helper that cannot go on fails its test.
+// A helper that cannot continue fails its test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod arrows;

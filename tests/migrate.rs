@@ -1,4 +1,4 @@
-//! `migrate`: idempotent, safe at once, all or nothing, and on tables that hold rows.
+//! `migrate`: idempotent, safe to run concurrently, all or nothing, and correct on filled tables.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use crate::support::{TestApi, postgres};
 
-/// The migration of the database of a connection string.
+/// The configuration to migrate the database of a connection string.
 fn config(url: &str) -> MigrateConfig {
     DatabaseConfig::parse(url).unwrap().into()
 }
 
-/// The time of an invocation.
+/// The time that an invocation has.
 const LIMIT: Duration = Duration::from_secs(120);
 
 async fn empty() -> (String, MigrateConfig) {
@@ -52,7 +52,7 @@ async fn an_empty_database_is_brought_up_to_date_once() {
 }
 
 #[tokio::test]
-async fn status_tells_and_changes_nothing() {
+async fn status_reports_and_changes_nothing() {
     let (database, config) = empty().await;
     let event = json!({ "action": "status" });
     let names = known_migrations();
@@ -97,7 +97,7 @@ async fn an_event_that_asks_for_something_else_is_refused() {
 }
 
 #[tokio::test]
-async fn eight_at_once_do_it_once() {
+async fn eight_concurrent_runs_migrate_once() {
     let (_, config) = empty().await;
     let migrators: Vec<_> = (0..8)
         .map(|_| {
@@ -117,7 +117,7 @@ async fn eight_at_once_do_it_once() {
 #[tokio::test]
 async fn a_migration_that_fails_leaves_nothing_behind() {
     let (database, config) = empty().await;
-    // The second table of the first migration is in its way.
+    // A table that the first migration creates second exists already.
     postgres::run(&database, "create table chat_messages (x int)").await;
 
     let error = migrate(&config).await.unwrap_err();
@@ -161,7 +161,7 @@ async fn tables_with_rows_are_carried_along_from_every_version() {
     for version in 1..=i32::try_from(known_migrations().len()).unwrap() {
         let (database, config) = empty().await;
         migrate_up_to(&config, 1).await.unwrap();
-        // Two sessions in the order of their times, messages of one moment in the order they came.
+        // Messages are ordered by their times, and those of the same time in the order they came.
         let (long, short) = (Uuid::now_v7(), Uuid::now_v7());
         postgres::run(
             &database,
@@ -224,7 +224,7 @@ async fn a_database_that_cannot_be_reached_is_a_failed_invocation() {
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
-/// What CloudFormation was told, by a server that stands in for its bucket.
+/// A server that stands in for CloudFormation's bucket, and records the answers that arrive there.
 struct CloudFormation {
     url: String,
     told: Arc<Mutex<Vec<Value>>>,
@@ -363,7 +363,7 @@ async fn a_custom_resource_is_told_when_no_database_is_configured_or_time_runs_o
         "{told}"
     );
 
-    // Another migrator holds the lock for longer than the invocation may take.
+    // Another migration holds the lock for longer than the invocation may take.
     let (database, config) = empty().await;
     let other = postgres::connect(&postgres::server().url(&database)).await;
     other

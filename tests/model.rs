@@ -1,4 +1,4 @@
-//! Models asked over real HTTP: what they are sent, what is stored, and how they fail.
+//! Models over real HTTP: the requests they get, the answers that are stored, and their failures.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -29,7 +29,7 @@ async fn a_model_answers_and_its_tokens_are_summed() {
     assert_eq!(first.body["response"], "Good day");
     assert_eq!(
         first.body["model"], "test-model-2026",
-        "the name the provider gives"
+        "the name that the provider returns"
     );
     assert_eq!(
         first.body["usage"],
@@ -59,7 +59,7 @@ async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
             assert_eq!(request["model"], "test-model");
             assert!(
                 request.get("tools").is_none_or(Value::is_null),
-                "no catalogue, no function"
+                "without a catalogue there is no function"
             );
             let messages = request["messages"].as_array().unwrap().iter();
             messages
@@ -76,12 +76,12 @@ async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
     assert_eq!(
         shown[2],
         json!([system, ["user", "two"], assistant, ["user", "three"]]),
-        "three messages, without the answer whose question is out of sight"
+        "three messages, without the answer whose question is cut off"
     );
     assert_eq!(model.authorization().unwrap(), "Bearer sk-test");
 }
 
-/// The user's and the assistant's words that a request to the model shows.
+/// The messages of the user and the assistant in a request to the model.
 fn shown(request: &Value) -> Vec<String> {
     let messages = request["messages"].as_array().unwrap().iter();
     messages
@@ -110,13 +110,13 @@ async fn a_model_is_shown_no_more_characters_than_are_allowed() {
     let characters = |text: &String| text.chars().count();
     let lengths = |request| shown(request).iter().map(characters).collect::<Vec<_>>();
     assert_eq!(lengths(&requests[1]), [40, 20, 40]);
-    // 40 and 20 and 40 and 20 are too many, so the first question goes, and its answer with it.
+    // 40, 20, 40 and 20 exceed the limit, so the first question is left out, and its answer with it.
     assert_eq!(lengths(&requests[2]), [40, 20, 41]);
-    // The question itself is always whole.
+    // The question itself is never shortened.
     assert_eq!(lengths(&requests[3]), [41, 20, 32_000]);
 }
 
-/// What providers answer when question and context are too long.
+/// Answers of providers when question and context are too long.
 const TOO_LONG: [(u16, &str); 7] = [
     (
         400,
@@ -149,7 +149,7 @@ const TOO_LONG: [(u16, &str); 7] = [
 ];
 
 #[tokio::test]
-async fn a_question_that_is_too_long_for_the_model_is_told_from_one_to_repeat() {
+async fn a_question_that_is_too_long_for_the_model_is_told_apart_from_one_to_retry() {
     for (status, body) in TOO_LONG {
         let refused = Reply::Raw(status, "application/json", body.into());
         let model = ModelServer::start([refused, text("Fine")]).await;
@@ -161,7 +161,7 @@ async fn a_question_that_is_too_long_for_the_model_is_told_from_one_to_repeat() 
         assert_eq!(model.requests().len(), 1, "{body}");
         let session_id = failed.id("session_id");
         let next = json!({ "query": "Shorter", "session_id": session_id });
-        assert_eq!(api.chat(next).await.status, 200, "the session goes on");
+        assert_eq!(api.chat(next).await.status, 200, "the session continues");
         api.verify().await;
     }
     for (status, body) in [
@@ -226,7 +226,7 @@ async fn a_redirect_is_not_followed_with_key_and_conversation() {
 }
 
 #[tokio::test]
-async fn what_is_stored_of_an_answer_has_a_bound() {
+async fn a_stored_answer_has_a_size_limit() {
     let long = "\"".repeat(3_500_000);
     let calls = (0..2000).map(|number| {
         json!({
@@ -342,7 +342,7 @@ async fn questions_that_were_never_answered_are_joined_with_the_next() {
 }
 
 #[tokio::test]
-async fn a_model_that_fails_is_a_bad_gateway_that_says_nothing_of_its_insides() {
+async fn a_model_that_fails_is_a_bad_gateway_that_reveals_no_details() {
     let long_answer = json!({ "error": { "message": "secret words", "code": "model_not_found" } });
     let empty = json!({
         "model": "m", "choices": [{ "message": { "role": "assistant", "content": "" } }],
@@ -378,7 +378,7 @@ async fn a_model_that_fails_is_a_bad_gateway_that_says_nothing_of_its_insides() 
         ),
         (
             Reply::Call("recommend_audio", json!({})),
-            "calls functions for ever",
+            "calls functions forever",
         ),
     ];
     for (reply, reason) in cases {
@@ -397,7 +397,7 @@ async fn a_model_that_fails_is_a_bad_gateway_that_says_nothing_of_its_insides() 
 }
 
 #[tokio::test]
-async fn a_model_that_nobody_serves_is_a_bad_gateway() {
+async fn a_model_that_cannot_be_reached_is_a_bad_gateway() {
     let settings = [("MODEL", "x"), ("MODEL_BASE_URL", "http://127.0.0.1:1/v1")];
     let api = TestApi::with_settings(&settings).await;
     api.chat(json!({ "query": "Hi" }))
@@ -436,7 +436,7 @@ async fn a_model_that_takes_too_long_is_a_gateway_timeout() {
 }
 
 #[tokio::test]
-async fn what_postgres_cannot_store_is_replaced_in_an_answer() {
+async fn characters_that_postgres_cannot_store_are_replaced_in_an_answer() {
     let model = ModelServer::start([
         Reply::Call("a\0b", json!({ "k\0": "v\0" })),
         text("zero\0width"),
@@ -549,7 +549,7 @@ async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let database = postgres::migrated_database().await;
     let url = postgres::server().url(&database);
-    // Credentials are read from the process's environment, so it is a process of its own.
+    // Credentials are read from the process's environment, so this needs its own process.
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("MODEL", "bedrock::anthropic.claude"),
@@ -587,7 +587,7 @@ async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
     );
 }
 
-/// A stand-in for Secrets Manager that has one secret; gives its address.
+/// A stand-in for Secrets Manager with one secret; returns its address.
 async fn secrets_manager(text: &'static str) -> String {
     let answer = json!({ "Name": "model-key", "VersionId": "1", "SecretString": text }).to_string();
     let router = axum::Router::new().fallback(move || async move {
@@ -611,7 +611,7 @@ async fn the_key_of_a_secret_is_used_where_the_provider_has_no_variable() {
         let mut settings = with_secret(&url, &secrets);
         settings.push(("MODEL_BASE_URL", &server.base_url));
         settings.extend(own_key.map(|key| ("OPENAI_API_KEY", key)));
-        // AWS's configuration is read from the process's environment, so it is a process of its own.
+        // AWS's configuration is read from the process's environment, so this needs its own process.
         let local = LocalRun::start(folder.path(), &settings).await;
         let request = reqwest::Client::new()
             .post(format!("{}/chat", local.address))
@@ -624,7 +624,7 @@ async fn the_key_of_a_secret_is_used_where_the_provider_has_no_variable() {
 }
 
 #[tokio::test]
-async fn a_key_that_cannot_be_had_is_an_error_at_the_start() {
+async fn a_key_that_cannot_be_fetched_is_an_error_at_startup() {
     let folder = tempfile::tempdir().unwrap();
     let cases = [
         ("http://127.0.0.1:1".to_owned(), "cannot be asked"),
@@ -644,7 +644,7 @@ async fn a_key_that_cannot_be_had_is_an_error_at_the_start() {
     }
 }
 
-/// Settings with which the model's key is in a secret of the Secrets Manager at an address.
+/// Settings that take the model's key from a secret, in the Secrets Manager at this address.
 fn with_secret<'a>(url: &'a str, secrets: &'a str) -> Vec<(&'a str, &'a str)> {
     let arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:model-key";
     vec![

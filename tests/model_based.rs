@@ -1,6 +1,6 @@
-//! Random sequences of everything that can be done, on the real API, compared with a model of the
-//! contract that fits on a page: repetitions, turns at once, failing models, functions that die in the
-//! middle, connections that are cut.
+//! Random sequences of all operations on the real API, compared with a model of the contract that fits
+//! on a page: repeated calls, concurrent turns, failing models, functions that die in the middle of a
+//! turn, connections that are cut.
 //!
 //! A failure prints the shortest sequence that shows it. A longer run:
 //! `PROPTEST_CASES=1000 cargo test --workspace model_based`.
@@ -21,20 +21,20 @@ use crate::support::model_server::{ModelServer, Reply};
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::{TestApi, postgres};
 
-/// How many sequences a usual run tries.
+/// How many sequences a default run tries.
 const CASES: u32 = 30;
 
-/// The environments, each with a connection, that requests are spread over.
+/// The environments, each with its own connection, that share the requests.
 const ENVIRONMENTS: usize = 3;
 
-/// What a message says; few, so that they repeat.
+/// The texts of messages; few, so that they repeat.
 const QUERIES: [&str; 3] = ["one", "two", "three"];
 
-/// How many session ids and message ids a client has chosen beforehand.
+/// How many session ids and message ids a client has chosen in advance.
 const CHOSEN_SESSIONS: usize = 3;
 const CHOSEN_MESSAGES: usize = 5;
 
-/// A message of a client: which session, which id, which query. Indices wrap around what there is.
+/// A message of a client: its session, its id, its query, as indices. Those of sessions wrap around.
 #[derive(Debug, Clone, Copy)]
 struct Say {
     session: usize,
@@ -81,7 +81,7 @@ enum Op {
     CutConnections,
 }
 
-/// An operation, and perhaps a connection that fails after so many messages on the way.
+/// An operation, and perhaps a connection fault after this many messages on the wire.
 #[derive(Debug, Clone)]
 struct Step {
     op: Op,
@@ -137,17 +137,17 @@ struct Session {
 #[derive(Debug, Clone)]
 struct Message {
     id: Uuid,
-    /// The place of the question, for an answer.
+    /// For an answer, the position of its question.
     answers: Option<usize>,
     content: String,
 }
 
-/// What a turn should come to.
+/// The expected result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// The model is asked; the answer stands at this place.
+    /// The model is asked; its answer gets this position.
     Asked(usize),
-    /// The answer at this place comes back.
+    /// The answer at this position is returned.
     Replayed(usize),
     Refused(&'static str),
 }
@@ -188,7 +188,7 @@ impl Truth {
         }
     }
 
-    /// Stores a question, if it is new; gives its place.
+    /// Stores a question if it is new; returns its position.
     fn ask(&mut self, session_id: Uuid, message_id: Uuid, query: &str) -> usize {
         let messages = &mut self.sessions.entry(session_id).or_default().messages;
         messages
@@ -215,12 +215,12 @@ impl Truth {
     }
 }
 
-/// The API, the truth, and the ids that are in play.
+/// The API, the model of the contract, and the ids in use.
 struct World {
     api: TestApi,
     proxy: Proxy,
     model: ModelServer,
-    /// For functions that die: it has a connection of its own.
+    /// For functions that die: it has its own connection.
     database: Database,
     truth: Truth,
     sessions: Vec<Uuid>,
@@ -310,7 +310,7 @@ impl World {
         }
     }
 
-    /// Compares the answer of a turn whose model works, and takes it over.
+    /// Compares the answer of a turn whose model works, and records it.
     fn check_turn(
         &mut self,
         session_id: Uuid,
@@ -366,8 +366,8 @@ impl World {
         }
     }
 
-    /// Several callers at once in one session: those who are let in are as if one after the other,
-    /// the rest were told to wait or what is wrong with their call.
+    /// Several concurrent callers in one session: those that are admitted act as if one after the other,
+    /// the rest are told to wait or what is wrong with their call.
     async fn together(&mut self, session: usize, said: &[(usize, usize)]) {
         let calls: Vec<_> = said
             .iter()
@@ -392,7 +392,7 @@ impl World {
             .zip(futures_util::future::join_all(answers).await)
             .collect();
 
-        // Those who ran first, in the order in which they did; then those who got what was stored.
+        // First the turns that ran, in their order; then the replayed ones.
         let is_busy = |body: &Value| body["code"] == "session_busy";
         answers.sort_by_key(|(_, answer)| {
             let replayed = answer.headers.contains_key("idempotent-replayed");
@@ -402,7 +402,7 @@ impl World {
         let ran = answers.iter().any(|(_, answer)| answer.status == 200);
         assert!(
             ran || !could_run,
-            "nobody was let in: {before:?} {answers:?}"
+            "no call was admitted: {before:?} {answers:?}"
         );
         for ((session_id, message_id, query, _), answer) in answers {
             if is_busy(&answer.body) {
@@ -414,7 +414,7 @@ impl World {
         }
     }
 
-    /// A function that begins a turn and is never heard of again.
+    /// A function that begins a turn and never finishes it.
     async fn die_in_the_middle(&mut self, say: Say) {
         let (session_id, message_id, query, _) = self.body(say);
         let caller = nobody();
@@ -458,7 +458,7 @@ impl World {
                 assert_eq!(answer.response_id, stored.id);
             }
             (Outcome::Refused(code), Err(problem)) => assert_eq!(problem.code(), code),
-            (expected, begun) => panic!("expected {expected:?}, came {begun:?}"),
+            (expected, begun) => panic!("expected {expected:?}, got {begun:?}"),
         }
     }
 
@@ -576,7 +576,7 @@ impl World {
         );
     }
 
-    /// Compares everything that is stored.
+    /// Compares all stored data.
     async fn compare(&self) {
         self.api.verify().await;
         for session_id in &self.sessions {
@@ -588,7 +588,7 @@ impl World {
     }
 }
 
-/// Whoever calls where there is no authorizer.
+/// A caller without an authorizer.
 fn nobody() -> Caller {
     Caller {
         owner: None,
@@ -618,7 +618,7 @@ fn assert_said(history: &Value, messages: &[Message]) {
 }
 
 #[test]
-fn whatever_is_done_the_api_does_what_the_contract_says() {
+fn any_sequence_of_operations_follows_the_contract() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

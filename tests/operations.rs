@@ -1,4 +1,4 @@
-//! What an operator sees: the line of each request, and the metrics that are read from it.
+//! The operator's view: the log line of each request, and the metrics that are read from it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use crate::support::model_server::{ModelServer, Reply};
 use crate::support::postgres;
 use crate::support::proxy::Proxy;
 
-/// The fields of a line that are the same in each test.
+/// The fields of a line that are checked in the same way for each request.
 const CONSTANT: [&str; 5] = ["_aws", "timestamp", "Stack", "duration_ms", "request_id"];
 
 async fn on_lambda(settings: &[(&str, &str)]) -> (TestApi, Lines) {
@@ -31,14 +31,14 @@ async fn behind_proxy(settings: &[(&str, &str)]) -> (TestApi, Lines, Proxy) {
     (api, lines, proxy)
 }
 
-/// Asserts what CloudWatch reads a document by: each metric is defined once and has a number, each
-/// dimension has a text, and nothing else is measured. Gives the metrics.
+/// Asserts that a line is valid for CloudWatch: each metric is defined once and has a number, each
+/// dimension has a text, and nothing else is measured. Returns the metrics.
 #[track_caller]
 fn metrics(line: &Value) -> Value {
     let written_ms = line["_aws"]["Timestamp"].as_u64().expect("a time");
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let age = now.checked_sub(Duration::from_millis(written_ms));
-    assert!(age.expect("not of tomorrow") < Duration::from_secs(60));
+    assert!(age.expect("not in the future") < Duration::from_secs(60));
     let [directive] = &line["_aws"]["CloudWatchMetrics"].as_array().unwrap()[..] else {
         panic!("one directive: {line}")
     };
@@ -60,7 +60,7 @@ fn metrics(line: &Value) -> Value {
     metrics
 }
 
-/// The metrics of a line but for the time it took, which must be there.
+/// The metrics of a line except its duration, which must be present.
 #[track_caller]
 fn counts(line: &Value) -> Value {
     let mut metrics = metrics(line);
@@ -69,7 +69,7 @@ fn counts(line: &Value) -> Value {
     metrics
 }
 
-/// The metrics of every request, where nothing special happened, and these.
+/// The metrics of a request where nothing special happened, and these.
 fn ordinary(further: Value) -> Value {
     let mut counts = json!({
         "Requests": 1, "Errors": 0, "ColdStarts": 0, "DatabaseConnects": 0, "DatabaseRepeats": 0,
@@ -80,7 +80,7 @@ fn ordinary(further: Value) -> Value {
     counts
 }
 
-/// The fields of a line that are no metrics and not the same each time.
+/// The fields of a line except the metrics and the [`CONSTANT`] ones.
 #[track_caller]
 fn fields(line: &Value, answer: &Answer) -> Value {
     assert_eq!(
@@ -290,7 +290,7 @@ async fn a_dead_database_is_an_error_with_its_cause() {
 }
 
 #[tokio::test]
-async fn only_the_first_request_is_a_cold_start_and_has_what_was_done_before_it() {
+async fn only_the_first_request_is_a_cold_start_and_includes_the_work_before_it() {
     let (api, lines) = on_lambda(&[]).await;
     api.service_status().await;
     let line = lines.only();
@@ -320,7 +320,7 @@ async fn a_lost_connection_is_a_repeat_and_a_connect() {
     let expected = ordinary(json!({ "DatabaseConnects": 1, "DatabaseRepeats": 1 }));
     assert_eq!((counts(&line), &line["round_trips"]), (expected, &json!(2)));
 
-    // A connection that is known to be closed is replaced before anything is sent.
+    // A connection that is known to be closed is replaced before a statement is sent.
     proxy.cut_all();
     tokio::time::sleep(Duration::from_millis(100)).await;
     api.service_status().await;
@@ -330,7 +330,7 @@ async fn a_lost_connection_is_a_repeat_and_a_connect() {
 }
 
 #[tokio::test]
-async fn round_trips_of_requests_at_once_are_told_apart() {
+async fn round_trips_of_concurrent_requests_are_told_apart() {
     let (api, lines, proxy) = behind_proxy(&[]).await;
     let session_id = api.session(&["Hi"]).await;
     lines.take();
@@ -407,7 +407,7 @@ async fn no_line_holds_content() {
     let statuses = [200, 502, 500, 400];
     for status in statuses {
         let body = match status {
-            // The server's own words for a violated constraint quote the row.
+            // PostgreSQL's own message for a violated constraint quotes the row.
             500 => {
                 let broken = "add constraint no_answers check (role <> 'assistant') not valid";
                 api.sql(&format!("alter table chat_messages {broken}"))

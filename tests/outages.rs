@@ -1,5 +1,5 @@
-//! The database fails in the middle of a thousand requests: connections are cut, packets swallowed, the
-//! server restarted. Each request is answered in time, and nothing is lost or doubled.
+//! The database fails in the middle of a thousand requests: connections are cut, packets dropped, the
+//! server restarted. Each request is answered in time, and nothing is lost or duplicated.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,18 +17,18 @@ const REQUESTS: usize = 1000;
 
 const CALLERS: usize = 20;
 
-/// The environments that the callers' requests are spread over.
+/// The environments that share the callers' requests.
 const ENVIRONMENTS: usize = 4;
 
-/// The longest a turn may take by what the README says: two statements, each with what connecting,
-/// giving up and repeating may take (9 s).
+/// The longest a turn may take according to the README: two statements, each with connecting, giving up
+/// and repeating (9 s).
 const BOUND: Duration = Duration::from_secs(18);
 
-/// How long a statement may take; a dead path shows by nothing else.
+/// Timeout for a statement; a dead path shows in no other way.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Half of the requests are turns, each asked until it is answered; the others read. Gives the longest
-/// time, and how many had to be asked again.
+/// Half of the requests are turns, the others reads; each is repeated until it succeeds. Returns the
+/// longest time, and how many repetitions there were.
 async fn caller(api: &TestApi, done: &AtomicUsize) -> (Duration, usize) {
     let session_id = Uuid::now_v7();
     let (mut longest, mut asked_again) = (Duration::ZERO, 0);
@@ -113,11 +113,11 @@ async fn a_thousand_requests_outlive_a_cut_a_dead_path_and_a_restart() {
         let (longest, asked_again) = caller.await.unwrap();
         slowest = slowest.max(longest);
         assert!(longest < BOUND, "a request took {longest:?}");
-        // One answer of 503 while there is no server at all is in order; more are not patient enough.
+        // A 503 while there is no server at all is acceptable; more would mean giving up too early.
         assert!(asked_again <= 2, "asked again {asked_again} times");
     }
     assert!(slowest > STATEMENT_TIMEOUT, "no path was dead: {slowest:?}");
-    // One connection for each environment, and one more for each that was lost three times.
+    // One connection for each environment, and another after each of the three losses.
     assert!(
         proxy.connections() >= 4 * ENVIRONMENTS,
         "{}",

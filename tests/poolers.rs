@@ -1,5 +1,5 @@
-//! Behind PgBouncer in transaction mode, without prepared statements: the functions do not notice,
-//! `migrate` does. The whole suite runs through it with `TESTS_THROUGH=pgbouncer`.
+//! Behind PgBouncer in transaction mode, without prepared statements: the functions do not notice it,
+//! `migrate` does. With `TESTS_THROUGH=pgbouncer` the whole suite runs through it.
 
 use std::sync::Arc;
 

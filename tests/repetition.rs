@@ -1,4 +1,4 @@
-//! Repeating a call, one turn at a time, and the lease.
+//! Repeated calls, one turn at a time, and the lease.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ async fn a_call_that_names_no_session_is_repeated_in_the_one_it_opened() {
 }
 
 #[tokio::test]
-async fn a_turn_whose_answer_could_not_be_stored_can_be_repeated_at_once() {
+async fn a_turn_whose_answer_could_not_be_stored_can_be_repeated_immediately() {
     let model = ModelServer::start([Reply::Held("Hello".into())]).await;
     let api = Arc::new(TestApi::with_settings(&model.settings()).await);
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
@@ -113,7 +113,7 @@ async fn a_message_id_means_one_message_of_its_session() {
     }
     assert_eq!(api.number("select count(*) from chat_messages").await, 2);
 
-    // In another session, or in none, it is another message.
+    // In another session, or without one, it is a different message.
     let elsewhere = api.chat(turn(Uuid::now_v7(), message_id, "Hi!")).await;
     assert_eq!(elsewhere.body["conversation_length"], 2);
     let alone = json!({ "query": "Alone", "message_id": message_id });
@@ -133,7 +133,7 @@ async fn a_turn_that_may_have_begun_can_be_repeated_immediately() {
     let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
     api.session(&["Hi"]).await;
 
-    // The statement is executed each time, and neither its answer nor that of its repetition arrives.
+    // The statement is executed twice, and neither answer arrives.
     proxy.cut_before_next_answers(2);
     let failed = api.chat(turn(session_id, message_id, "Hi")).await;
     failed.assert_problem(503, "database_unavailable");
@@ -197,7 +197,7 @@ async fn a_model_that_fails_loses_nothing_and_the_turn_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_turn_taken_up_later_sees_what_was_said_before_its_question() {
+async fn a_turn_resumed_later_sees_only_the_messages_before_its_question() {
     let failure = Reply::Raw(503, "application/json", "{}".into());
     let model = ModelServer::start([failure, Reply::Text("fine".into())]).await;
     let api = TestApi::with_settings(&model.settings()).await;
@@ -243,7 +243,7 @@ async fn while_a_turn_runs_another_is_told_to_wait() {
     assert_eq!(
         api.status(session_id).await.status,
         200,
-        "reading is not held up"
+        "reading is not blocked"
     );
 
     model.release();
@@ -266,7 +266,7 @@ async fn a_turn_whose_function_died_stops_blocking_when_its_lease_ends() {
     api.sql("update chat_sessions set lease_until = now() - interval '1 second'")
         .await;
 
-    // The next caller takes the turn over; the one that comes back late stores nothing.
+    // The next caller takes the turn over; the late one stores nothing.
     let taken_over = api.chat_meanwhile(turn(session_id, message_id, "Hi"));
     model.asked().await;
     model.release();
@@ -299,7 +299,7 @@ async fn a_turn_that_outlives_a_reset_is_stored() {
 }
 
 #[tokio::test]
-async fn callers_of_one_session_at_once_never_mix_their_turns() {
+async fn concurrent_callers_of_one_session_never_mix_their_turns() {
     let api = Arc::new(TestApi::in_environments(4).await);
     let session_id = Uuid::now_v7();
     let callers: Vec<_> = (0..16)
@@ -338,7 +338,7 @@ async fn callers_of_one_session_at_once_never_mix_their_turns() {
 }
 
 #[tokio::test]
-async fn the_same_call_from_two_callers_at_once_is_one_turn() {
+async fn the_same_call_from_two_concurrent_callers_is_one_turn() {
     let api = Arc::new(TestApi::in_environments(2).await);
     for _ in 0..50 {
         let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());

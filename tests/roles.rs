@@ -1,4 +1,4 @@
-//! The two roles: one owns the tables, the other may do what the functions do and nothing else.
+//! The two roles: one owns the tables, the other has only the rights that the functions need.
 
 use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
 use shared::caller::REQUEST_TIMEOUT;
@@ -9,7 +9,7 @@ use crate::support::local_run::run;
 use crate::support::{TestApi, postgres};
 
 #[tokio::test]
-async fn the_functions_role_may_do_nothing_but_what_they_do() {
+async fn the_role_of_the_functions_has_no_other_rights_than_they_need() {
     let api = TestApi::start().await;
     api.session(&["Hi"]).await;
     let functions = postgres::connect(&postgres::app_url(&api.database)).await;
@@ -51,7 +51,7 @@ async fn the_limits_of_the_functions_end_a_statement_before_those_of_their_role(
 }
 
 #[tokio::test]
-async fn the_tables_belong_to_their_owner_whoever_migrates() {
+async fn the_tables_belong_to_their_owner_no_matter_which_role_migrates() {
     let database = postgres::empty_database().await;
     let url = postgres::server().url(&database);
     let config = MigrateConfig {
@@ -87,10 +87,10 @@ async fn roles_that_come_later_take_the_tables_over() {
 }
 
 #[tokio::test]
-async fn an_administrator_who_is_no_superuser_can_set_it_all_up() {
+async fn an_administrator_without_superuser_rights_can_set_everything_up() {
     let administrator = format!("administrator_{}", Uuid::new_v4().simple());
     let database = postgres::empty_database().await;
-    // As on managed servers: may create roles, owns the database, is in the roles that are there.
+    // As on managed servers: may create roles, owns the database, is a member of the existing roles.
     let statements = format!(
         "create role {administrator} login createrole password 'p';
          grant daissy_owner, daissy_app to {administrator} with admin option;
@@ -112,7 +112,7 @@ async fn an_administrator_who_is_no_superuser_can_set_it_all_up() {
     api.session(&["Hi"]).await;
 }
 
-/// User and password of the server's own connection string, up to the `@`.
+/// The user and password in the server's own connection string, up to the `@`.
 fn credentials() -> String {
     let url = postgres::server().url("postgres");
     let (credentials, _) = url.split_once("//").unwrap().1.split_once('@').unwrap();
@@ -120,7 +120,7 @@ fn credentials() -> String {
 }
 
 #[tokio::test]
-async fn the_functions_role_can_run_what_is_migrated_already() {
+async fn the_role_of_the_functions_can_check_and_migrate_an_up_to_date_database() {
     let database = postgres::migrated_database().await;
     let url = postgres::app_url(&database);
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a request costs at the database: round trips on the wire, and pages touched.
+//! The cost of a request at the database: round trips on the wire, and pages touched.
 
 use serde_json::json;
 use uuid::Uuid;
@@ -14,18 +14,14 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     assert_eq!(
         proxy.take_round_trips(),
         2,
-        "connecting ends with one, the statement is another"
+        "one for connecting, one for the statement"
     );
 
     assert_eq!(api.chat(turn.clone()).await.status, 200);
     assert_eq!(proxy.take_round_trips(), 2, "a turn that opens its session");
     api.chat(json!({ "query": "audio", "session_id": session_id }))
         .await;
-    assert_eq!(
-        proxy.take_round_trips(),
-        2,
-        "a turn of a session that is there"
-    );
+    assert_eq!(proxy.take_round_trips(), 2, "a turn of an existing session");
     assert_eq!(api.chat(turn).await.headers["idempotent-replayed"], "true");
     assert_eq!(proxy.take_round_trips(), 1, "a turn that is replayed");
 
@@ -97,7 +93,7 @@ async fn a_long_session_costs_no_more_than_a_short_one() {
         ),
     ];
     for (what, short, long) in pages {
-        // An index of 200 times the entries may be a level deeper.
+        // An index with 200 times the entries may be one level deeper.
         assert!(
             long <= short + 10,
             "{what}: {short} pages for 100 messages, {long} for 20,000"
@@ -121,7 +117,7 @@ async fn pages_touched(api: &TestApi, request: impl Future<Output = ()>) -> i64 
 }
 
 #[tokio::test]
-async fn statements_of_requests_at_once_take_turns() {
+async fn statements_of_concurrent_requests_take_turns() {
     let (api, proxy) = TestApi::behind_proxy(&[]).await;
     let session_id = api.session(&["Hi"]).await;
 

@@ -1,4 +1,4 @@
-//! The requests of the document the product began with, by the paths and fields it names, over HTTP,
+//! The requests from the document that the product began with, by its paths and fields, over HTTP,
 //! before and after a restart.
 
 use serde_json::{Value, json};

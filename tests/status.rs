@@ -1,4 +1,4 @@
-//! `GET /chat/status`: statistics of a session, and the state of the service.
+//! `GET /chat/status`: the statistics of a session, and the state of the service.
 
 use axum::http::Method;
 use serde_json::json;

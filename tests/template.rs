@@ -1,4 +1,4 @@
-//! `template.yaml` agrees with the code, gives away no more than it has to, and keeps the data.
+//! `template.yaml` agrees with the code, grants no more than necessary, and keeps the data.
 
 use std::collections::BTreeSet;
 
@@ -11,24 +11,24 @@ use uuid::Uuid;
 
 use crate::support::TestApi;
 
-/// How long an HTTP API waits for a function, in seconds.
+/// Timeout of an HTTP API for a function, in seconds.
 const API_TIMEOUT: u64 = 30;
 
-/// What a cold start takes of that, in seconds; a function's own time begins after it.
+/// The part of it that a cold start takes, in seconds; a function's own timeout begins after that.
 const COLD_START: u64 = 2;
 
-/// How long Lambda may need to bring back a function in a VPC that has not been called for weeks, in
+/// The time that Lambda may need to reactivate a function in a VPC that was not called for weeks, in
 /// seconds.
 const LAMBDA_WAKES: u64 = 90;
 
-/// The statements that may name more than one thing by a `*`, and why.
+/// The statements that may use a `*` in a resource, and why.
 const MANY_RESOURCES: [(&str, &str); 1] = [(
     "AnswerCloudFormation",
-    "CloudFormation invents the name of the object its answer goes to; the bucket is its own",
+    "CloudFormation chooses the name of the object for the answer, in its own bucket",
 )];
 
-/// The types of resources by which a function could be called from outside, or how they begin. HTTP APIs
-/// and functions themselves are looked at more closely.
+/// The types of resources, or their prefixes, through which a function could be called from outside. HTTP
+/// APIs and the functions themselves are checked more closely.
 const DOORS: [&str; 6] = [
     "AWS::ApiGateway",
     "AWS::AppSync::",
@@ -63,7 +63,7 @@ fn plain(node: &Yaml<'_>) -> Value {
             };
             json!({ function: plain(value) })
         }
-        other => panic!("{other:?} is nothing a template holds"),
+        other => panic!("{other:?} does not belong in a template"),
     }
 }
 
@@ -90,14 +90,14 @@ fn package(function: &Value) -> &str {
     binary.as_str().unwrap()
 }
 
-/// A property of a function, or what all functions have in its place.
+/// A property of a function, or the default for all functions.
 fn property<'a>(template: &'a Value, function: &'a Value, pointer: &str) -> &'a Value {
     let own = function["Properties"].pointer(pointer);
     own.or_else(|| template["Globals"]["Function"].pointer(pointer))
         .unwrap_or(&Value::Null)
 }
 
-/// Every object within that has this member, at any depth.
+/// Every object inside a value that has this member, at any depth.
 fn objects_with<'a>(value: &'a Value, member: &str) -> Vec<&'a Value> {
     let within: Vec<&Value> = match value {
         Value::Array(values) => values.iter().collect(),
@@ -111,12 +111,12 @@ fn objects_with<'a>(value: &'a Value, member: &str) -> Vec<&'a Value> {
     itself.into_iter().chain(within).collect()
 }
 
-/// Every statement of a policy within.
+/// Every policy statement inside a value.
 fn statements(value: &Value) -> Vec<&Value> {
     objects_with(value, "Effect")
 }
 
-/// Every text within, at any depth: what is named, and what is referred to.
+/// Every text inside a value, at any depth, including the names in references.
 fn texts(value: &Value) -> Vec<&str> {
     match value {
         Value::String(text) => vec![text.as_str()],
@@ -126,7 +126,7 @@ fn texts(value: &Value) -> Vec<&str> {
     }
 }
 
-/// The resources with a statement in which this occurs.
+/// The resources that have a policy statement in which `what` occurs.
 fn who_may<'a>(template: &'a Value, what: &str) -> Vec<&'a str> {
     members(&template["Resources"])
         .filter(|(_, resource)| {
@@ -137,7 +137,7 @@ fn who_may<'a>(template: &'a Value, what: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// The routes of the functions, as (package, method, path). The table of endpoints is the truth about them.
+/// The routes of the functions, as (package, method, path), from the table of endpoints.
 fn routes() -> BTreeSet<(String, String, String)> {
     let table = endpoints::table();
     let routes = table.iter().flat_map(|endpoint| {
@@ -211,7 +211,7 @@ async fn the_local_server_has_the_routes_of_the_functions() {
 fn no_policy_of_ours_allows_everything() {
     let template = template();
     let statements = statements(&template["Resources"]);
-    assert!(statements.len() >= 8, "they are found");
+    assert!(statements.len() >= 8, "the statements are found");
     for statement in statements {
         for action in texts(&statement["Action"]) {
             assert!(!action.contains('*'), "{statement}");
@@ -227,7 +227,7 @@ fn no_policy_of_ours_allows_everything() {
     for (name, function) in functions(&template) {
         let policies = function["Properties"]["Policies"].as_array().unwrap();
         let are_ours = policies.iter().all(Value::is_object);
-        assert!(are_ours, "{name} has a policy of AWS's by its name");
+        assert!(are_ours, "{name} uses a named AWS policy");
     }
 }
 
@@ -235,7 +235,7 @@ fn no_policy_of_ours_allows_everything() {
 fn only_chat_may_ask_the_model_and_only_migrate_may_change_the_schema() {
     let template = template();
     assert_eq!(who_may(&template, "ModelKeySecretArn"), ["ChatFunction"]);
-    // The endpoint lets nothing else through.
+    // The VPC endpoint lets nothing else through.
     for what in ["bedrock:", "BedrockModelArns"] {
         let may = who_may(&template, what);
         assert_eq!(may, ["ChatFunction", "BedrockEndpoint"], "{what}");
@@ -358,7 +358,7 @@ fn the_data_survives_the_stack() {
 }
 
 #[test]
-fn what_is_measured_is_told_apart_by_stack_and_function() {
+fn metrics_are_told_apart_by_stack_and_function() {
     let template = template();
     let variables = &template["Globals"]["Function"]["Environment"]["Variables"];
     assert_eq!(variables["STACK_NAME"], json!({ "Ref": "AWS::StackName" }));
@@ -392,7 +392,7 @@ fn copies_have_a_throttle_of_their_own() {
     let limit = json!({ "Ref": "LoadSessionRateLimit" });
     let route = ::load_session::LoadSession::ROUTES[0];
     let key = format!("{} {}", route.method, route.path);
-    // A key that is no route of the API would fail the deployment.
+    // A key that is not a route of the API would make the deployment fail.
     assert_eq!(
         template["Resources"]["Api"]["Properties"]["RouteSettings"],
         json!({ key: { "ThrottlingBurstLimit": limit, "ThrottlingRateLimit": limit } })
@@ -427,7 +427,7 @@ fn a_deployment_whose_routes_cannot_be_made_fails_and_nothing_else_is_warned_of(
 }
 
 #[test]
-fn the_new_cluster_listens_where_everybody_connects_to() {
+fn the_new_cluster_listens_on_the_port_that_all_clients_use() {
     let template = template();
     let port = &template["Resources"]["DatabaseCluster"]["Properties"]["Port"];
     assert_eq!(*port, 5432);
@@ -444,7 +444,7 @@ fn the_new_cluster_listens_where_everybody_connects_to() {
 }
 
 #[test]
-fn a_proxy_can_be_made_whatever_the_stack_is_called() {
+fn a_proxy_can_be_created_for_any_name_of_the_stack() {
     let template = template();
     let name = &template["Resources"]["DatabaseProxy"]["Properties"]["DBProxyName"];
     let texts = texts(name);
@@ -453,7 +453,7 @@ fn a_proxy_can_be_made_whatever_the_stack_is_called() {
 }
 
 #[test]
-fn a_function_changes_when_what_it_needs_is_there() {
+fn a_function_changes_only_after_the_resources_it_needs() {
     let template = template();
     for (name, function) in functions(&template) {
         let needs = |what| {
@@ -472,7 +472,7 @@ fn a_function_changes_when_what_it_needs_is_there() {
             assert_eq!(needs(way), package(function) == "chat", "{name}: {way}");
         }
     }
-    // Before and after: old code logs in until the new one is there.
+    // The old targets and the new ones: old code logs in until the new code is deployed.
     let targets = [
         "DatabaseCluster.DBClusterResourceId",
         "RestoredClusterResourceId",
@@ -555,7 +555,7 @@ fn everything_shown_in_the_console_is_ascii() {
     assert_eq!(odd, Vec::<&str>::new());
 }
 
-/// What a rule of the template says for these parameters; the others have their defaults.
+/// Evaluates a condition of the template's rules for these parameters; the others have their defaults.
 fn holds(template: &Value, condition: &Value, parameters: &[(&str, &str)]) -> bool {
     let (function, arguments) = members(condition).next().unwrap();
     let value = |argument: &Value| match argument["Ref"].as_str() {
@@ -574,7 +574,7 @@ fn holds(template: &Value, condition: &Value, parameters: &[(&str, &str)]) -> bo
         "Fn::Not" => !holds(template, &arguments[0], parameters),
         "Fn::And" => each.all(|argument| holds(template, argument, parameters)),
         "Fn::Or" => each.any(|argument| holds(template, argument, parameters)),
-        other => panic!("{other} is not what rules are made of"),
+        other => panic!("{other} is not allowed in rules"),
     }
 }
 
@@ -594,7 +594,7 @@ fn refused_by<'a>(template: &'a Value, parameters: &[(&str, &str)]) -> Vec<&'a s
 }
 
 #[test]
-fn what_does_not_fit_together_is_refused_before_anything_is_created() {
+fn conflicting_parameters_are_refused_before_anything_is_created() {
     type Set = (&'static str, &'static str);
     const SECRET: Set = ("DatabaseSecretArn", "arn:secret");
     const EXISTING: Set = ("Database", "existing");
@@ -613,7 +613,7 @@ fn what_does_not_fit_together_is_refused_before_anything_is_created() {
         (&[EXISTING], &["ExistingDatabaseNeedsItsSecret"]),
         (&[NEW, SECRET], &["NewDatabaseHasItsOwnSettings"]),
         (&[NEW, KEY], &["TheBuiltInModelNeedsNothing"]),
-        // Open to the world and paid for: only if somebody says so.
+        // A paid model that is open to the world needs explicit consent.
         (
             &[NEW, GPT, KEY],
             &["AnonymousCallersOfAPaidModelNeedConsent"],
@@ -647,7 +647,7 @@ fn what_does_not_fit_together_is_refused_before_anything_is_created() {
 }
 
 #[test]
-fn every_door_asks_for_a_token_where_there_is_an_issuer() {
+fn every_entry_point_asks_for_a_token_if_there_is_an_issuer() {
     const EXTEND: &str = "the rule about consent (AllowAnonymous) has to be extended to it";
     let template = template();
     let resources = &template["Resources"];
@@ -662,7 +662,7 @@ fn every_door_asks_for_a_token_where_there_is_an_issuer() {
         match resource["Type"].as_str().unwrap() {
             "AWS::Serverless::HttpApi" => {
                 let paths = &properties["DefinitionBody"]["paths"];
-                assert!(paths.is_object(), "{name} says nothing of security");
+                assert!(paths.is_object(), "{name} defines no security");
                 for (path, methods) in members(paths) {
                     for (method, operation) in members(methods) {
                         assert_eq!(operation["security"], asks, "{name}: {method} {path}");
@@ -676,7 +676,7 @@ fn every_door_asks_for_a_token_where_there_is_an_issuer() {
                 let events = properties["Events"].as_object().into_iter().flatten();
                 for (event, door) in events {
                     assert_eq!(door["Type"], "HttpApi", "{name}, {event}: {EXTEND}");
-                    // Without an API of its own an event belongs to one that SAM makes, without security.
+                    // An event that names no API gets one that SAM creates, without security.
                     let api = door["Properties"]["ApiId"]["Ref"].as_str();
                     let api = &resources[api.unwrap_or_default()]["Type"];
                     assert_eq!(*api, "AWS::Serverless::HttpApi", "{name}, {event}");
@@ -688,25 +688,25 @@ fn every_door_asks_for_a_token_where_there_is_an_issuer() {
             }
         }
     }
-    assert!(operations >= routes().len(), "they are found");
+    assert!(operations >= routes().len(), "the operations are found");
 }
 
 #[test]
-fn a_version_of_aurora_is_one_that_can_do_what_is_asked_of_it() {
+fn only_versions_of_aurora_with_the_needed_features_are_accepted() {
     let template = template();
     let pattern = &template["Parameters"]["AuroraEngineVersion"]["AllowedPattern"];
     let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
     for version in ["15.7", "15.12", "16.3", "16.10", "17.4", "17.9", "18.6"] {
         assert!(pattern.is_match(version), "{version}");
     }
-    // The older ones cannot pause, or take connections without TLS.
+    // Older ones cannot pause, or accept connections without TLS.
     for version in ["14.18", "15.6", "16.2", "15", "17.9-1", "20.1"] {
         assert!(!pattern.is_match(version), "{version}");
     }
 }
 
 #[test]
-fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
+fn everything_that_leads_to_the_new_cluster_can_lead_to_a_restored_one() {
     let template = template();
     let leads_there = |value: &&Value| {
         let texts = texts(value);
@@ -717,7 +717,7 @@ fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
             named || *text == "DatabaseCluster"
         })
     };
-    // The instance is the cluster's own, and this output names what belongs to the stack.
+    // The instance belongs to the cluster, and this output names the stack's own cluster.
     let its_own = ["DatabaseInstance", "DatabaseClusterIdentifier"];
     let resources =
         members(&template["Resources"]).map(|(name, resource)| (name, &resource["Properties"]));
@@ -732,7 +732,7 @@ fn whatever_leads_to_the_new_cluster_can_be_led_to_a_restored_one() {
         assert!(texts.contains("RestoredCluster"), "{name}");
         found += 1;
     }
-    assert!(found >= 9, "they are found");
+    assert!(found >= 9, "the references are found");
 }
 
 #[test]
@@ -763,7 +763,7 @@ fn the_documents_name_parameters_and_outputs_that_are_there() {
     let deploying = include_str!("../docs/deploying.md");
     let operating = include_str!("../docs/operating.md");
 
-    // The function that reads an output, in the steps of restoring.
+    // The shell function that reads an output, in the steps to restore a cluster.
     let read = regex::Regex::new(r"\boutput ([A-Z]\w+)").unwrap();
     let mut outputs: Vec<&str> = read
         .captures_iter(operating)

@@ -1,5 +1,5 @@
-//! TLS to the database: every `sslmode` on every kind of server, as libpq does it. `psql` is asked to
-//! connect by the same string and has to agree.
+//! TLS to the database: every `sslmode` on every kind of server, as in libpq. `psql` connects with the
+//! same string and must have the same result.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -21,10 +21,10 @@ const MODES: [&str; 6] = [
     "verify-full",
 ];
 
-/// Tells how a connection is protected.
+/// Tells whether a connection uses TLS.
 const USES_TLS: &str = "select ssl from pg_stat_ssl where pid = pg_backend_pid()";
 
-/// What comes of an attempt to connect.
+/// The result of an attempt to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     Tls,
@@ -33,7 +33,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    /// The letter of it in the matrix.
+    /// Its letter in the matrix.
     fn letter(&self) -> char {
         match self {
             Self::Tls => 'T',
@@ -54,12 +54,12 @@ impl Outcome {
 struct Column<'a> {
     name: &'static str,
     tls: Option<&'a Signed>,
-    /// Who is let in.
+    /// The rules of `pg_hba.conf`.
     rules: &'a str,
     /// The outcomes in the order of the modes, with the authority in `sslrootcert` and without.
     with_roots: &'static str,
     without_roots: &'static str,
-    /// Why `verify-full` with the authority is refused.
+    /// Part of the error if `verify-full` with the authority is refused.
     because: &'static str,
 }
 
@@ -88,7 +88,7 @@ async fn psql(string: &str, home: &Path) -> Outcome {
         .env_clear()
         .envs(program.environment.iter().cloned())
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        // No certificates of the user's own.
+        // Ignores certificates in the user's home.
         .env("HOME", home)
         .stdin(Stdio::null())
         .output()
@@ -113,13 +113,13 @@ impl Files {
         use std::os::unix::fs::PermissionsExt;
         let path = self.0.path().join(name);
         std::fs::write(&path, content).unwrap();
-        // libpq takes no key that others can read.
+        // libpq rejects a key that others can read.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         path.display().to_string()
     }
 }
 
-/// A server with a certificate for a name, and the file with its authority.
+/// A server with a certificate for a name, and the file with the authority that signed it.
 async fn server_for(name: &str) -> (TlsServer, Files, String) {
     let authority = Authority::new("known");
     let files = Files::new();
@@ -294,7 +294,7 @@ async fn the_password_can_be_bound_to_the_channel() {
 }
 
 #[tokio::test]
-async fn tls_without_asking_first_works_from_version_17() {
+async fn direct_tls_negotiation_works_from_version_17() {
     let (server, _files, roots) = server_for("localhost").await;
 
     let outcome = ours(&format!(
@@ -311,11 +311,11 @@ async fn tls_without_asking_first_works_from_version_17() {
 async fn a_host_elsewhere_is_verified_unless_the_string_says_otherwise() {
     let (server, _files, roots) = server_for("db.example.com").await;
 
-    // The name is elsewhere, the address here; nobody needs to know the name for that.
+    // A remote name with the address of this machine; the name need not be resolvable.
     let elsewhere = server
         .parameters()
         .replace("host=localhost", "host=db.example.com hostaddr=127.0.0.1");
-    // Without a mode the first is this machine, and may be plain; its name alone would be.
+    // Without `sslmode`, TLS is off only if both the name and the address are of this machine.
     let outcome = ours(&elsewhere).await;
     assert!(outcome.because().contains("certificate"), "{outcome:?}");
     let outcome = ours(&format!("{elsewhere} sslrootcert={roots}")).await;

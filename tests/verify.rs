@@ -1,4 +1,4 @@
-//! `cargo run -- verify`: each invariant is seen to be broken, and the session named.
+//! `cargo run -- verify`: each violated invariant is detected, and its session named.
 
 use serde_json::json;
 

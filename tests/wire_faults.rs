@@ -1,5 +1,5 @@
-//! The connection to PostgreSQL fails at each message of a turn in turn, in each way. Whatever
-//! happens, every session stays whole, and the repeated call ends in one question and one answer.
+//! The connection to PostgreSQL fails at every message of a turn, in every way. In each case all
+//! sessions stay consistent, and the repeated call results in one question and one answer.
 
 use std::time::{Duration, Instant};
 
@@ -10,13 +10,13 @@ use crate::support::TestApi;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::proxy::{Fault, Proxy};
 
-/// The longest a turn may take with one fault in it: a statement given up and repeated.
+/// The longest a turn may take with one fault in it: one statement given up and repeated.
 const BOUND: Duration = Duration::from_secs(20);
 
 /// More messages than a turn has.
 const TOO_MANY: usize = 60;
 
-/// An API behind a proxy, with a model that answers or fails as it is told.
+/// An API behind a proxy, with a model that answers or fails on command.
 struct Bench {
     api: TestApi,
     proxy: Proxy,
@@ -30,7 +30,7 @@ impl Bench {
         Self { api, proxy, model }
     }
 
-    /// A turn with a fault after this many messages. Says whether the turn was long enough for it.
+    /// A turn with a fault after this many messages. Returns whether the turn was long enough for it.
     async fn turn(&self, messages: usize, fault: Fault, model_fails: bool) -> bool {
         let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
         let body = json!({ "query": "Hi", "session_id": session_id, "message_id": message_id });
@@ -51,7 +51,7 @@ impl Bench {
         } else {
             assert_eq!(
                 first.status, 200,
-                "{what}: one fault is mended unseen: {}",
+                "{what}: a single fault goes unnoticed: {}",
                 first.body
             );
         }
@@ -72,15 +72,15 @@ impl Bench {
         assert_eq!(
             asked,
             if model_fails { 2 } else { 1 },
-            "{what}: the model is not asked in vain"
+            "{what}: the model is not asked needlessly"
         );
         self.api.verify().await;
         happened
     }
 }
 
-/// A turn for every position, until a turn ends before its fault; gives the number of positions. The
-/// positions are shared out among this many lanes that run at once.
+/// A turn for every position, until a turn ends before its fault; returns the number of positions. They
+/// are distributed among this many concurrent lanes.
 async fn every_position(fault: Fault, model_fails: bool, lanes: usize) -> usize {
     let lane = async |lane: usize| {
         let bench = Bench::start().await;
@@ -97,8 +97,8 @@ async fn every_position(fault: Fault, model_fails: bool, lanes: usize) -> usize 
         .sum()
 }
 
-/// A statement is Parse, Bind, Describe, Execute, Sync upward and at least ParseComplete,
-/// BindComplete, RowDescription, CommandComplete, ReadyForQuery downward; a turn is two of them.
+/// A statement sends Parse, Bind, Describe, Execute, Sync and receives at least ParseComplete,
+/// BindComplete, RowDescription, CommandComplete, ReadyForQuery; a turn has two statements.
 const MESSAGES_OF_A_TURN: usize = 20;
 
 #[tokio::test]

@@ -1,8 +1,8 @@
-//! From where the local server may be called.
+//! Decides which pages and host names may call the local server.
 //!
-//! It has no authentication and may hold the key of a model, so pages of other sites must not reach it
-//! through the browser of the person who runs it: neither by requests of their own (`Origin`), nor under
-//! a name of theirs that they point at this machine (`Host`; DNS rebinding).
+//! The server has no authentication and may hold a model key, so pages of other sites must not reach it
+//! through its user's browser: neither with cross-origin requests (`Origin`), nor under a name of their
+//! own that resolves to this machine (`Host`; DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 use crate::LocalError;
 use crate::service::refuse;
 
-/// The variable with the origins whose pages may call.
+/// The variable that lists the origins whose pages may call.
 const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
 
 /// The variable with the address to listen on, which may be a name.
 const LISTEN_HOST: &str = "HOST";
 
-/// Which pages and names are let in beside those of this machine.
+/// Pages and host names that are allowed in addition to those of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Access(Arc<Allowed>);
 
@@ -39,10 +39,10 @@ struct Allowed {
 }
 
 impl Access {
-    /// Reads `CORS_ALLOWED_ORIGINS`, origins with commas between them, and the name in `HOST`.
+    /// Reads `CORS_ALLOWED_ORIGINS`, a comma-separated list of origins, and the name in `HOST`.
     ///
     /// # Errors
-    /// A sentence, for what is no list of origins.
+    /// [`LocalError`] if it is not a list of origins.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LocalError> {
         let mut allowed = Allowed {
             hosts: settings::text(&variable, LISTEN_HOST).into_iter().collect(),
@@ -54,8 +54,8 @@ impl Access {
             let origin = origin.trim_end_matches('/').to_ascii_lowercase();
             let host = host_of_origin(&origin).ok_or_else(|| {
                 LocalError::new(format!(
-                    "{ALLOWED_ORIGINS} must be origins such as https://app.example, with commas between \
-                     them"
+                    "{ALLOWED_ORIGINS} must be a comma-separated list of origins such as \
+                     https://app.example"
                 ))
             })?;
             allowed.hosts.push(host);
@@ -64,7 +64,7 @@ impl Access {
         Ok(Self(Arc::new(allowed)))
     }
 
-    /// Lets the pages that may call read the answers, errors included.
+    /// The CORS headers, which let allowed pages read the answers, errors included.
     pub(crate) fn cors(&self) -> CorsLayer {
         let access = self.clone();
         let may_call = AllowOrigin::predicate(move |origin: &HeaderValue, parts| {
@@ -93,17 +93,17 @@ impl Access {
             || is_own(&origin, headers)
     }
 
-    /// Whether this server answers under the name that a request has for it. An address is always right:
-    /// only a name can be pointed at another machine.
+    /// Whether this server answers to the host that a request names. An address is always accepted: only
+    /// a name can be pointed at another machine.
     fn allows_host(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         address(&host).is_some() || is_this_machine(&host) || self.0.hosts.contains(&host)
     }
 }
 
-/// Answers 403 to what comes from the page of a foreign site.
+/// Answers 403 to requests from pages of other sites.
 pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
-    // On other addresses of this machine others may call anyway.
+    // Other machines, where they reach the server at all, may call it anyway.
     let is_local = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
@@ -114,27 +114,29 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
     };
     if is_local && host.is_some_and(|host| !access.allows_host(&host)) {
         return refuse(&Problem::Forbidden(format!(
-            "This server answers to localhost and to addresses; for another name list its origin in \
-             {ALLOWED_ORIGINS}"
+            "This server answers to localhost and to IP addresses; to allow another name, list its \
+             origin in {ALLOWED_ORIGINS}"
         )));
     }
     let origin = request.headers().get(ORIGIN);
     if origin.is_some_and(|origin| !access.allows_origin(origin, request.headers())) {
         return refuse(&Problem::Forbidden(format!(
-            "Pages of this origin may not call this server; list the origin in {ALLOWED_ORIGINS}"
+            "Pages of this origin may not call this server; to allow them, list the origin in \
+             {ALLOWED_ORIGINS}"
         )));
     }
     next.run(request).await
 }
 
-/// The host of the header, without its port. One that cannot be read is nobody's name.
+/// The host from the header, without its port. A host that cannot be parsed becomes empty, which matches
+/// no name.
 fn host_of(headers: &HeaderMap) -> Option<String> {
     let host = headers.get(HOST)?;
     let authority = Authority::try_from(host.as_bytes()).ok();
     Some(authority.map_or_else(String::new, |authority| authority.host().to_owned()))
 }
 
-/// The host of an origin; `None` for what is none, such as the `null` of a sandboxed page.
+/// The host of an origin; `None` if there is none, as in the `null` of a sandboxed page.
 fn host_of_origin(origin: &str) -> Option<String> {
     let uri: Uri = origin.parse().ok()?;
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
@@ -143,7 +145,7 @@ fn host_of_origin(origin: &str) -> Option<String> {
     (is_web && is_bare).then(|| host.to_owned())
 }
 
-/// Whether an origin is the address that the request itself goes to.
+/// Whether an origin is the address that the request itself was sent to.
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host_of_origin(origin).is_some_and(|host| address(&host).is_some())
@@ -153,7 +155,7 @@ fn is_own(origin: &str, headers: &HeaderMap) -> bool {
         })
 }
 
-/// Whether a host is a name or an address that never leads to another machine (RFC 6761, section 6.3).
+/// Whether a host is a name or an address that always means this machine (RFC 6761, section 6.3).
 fn is_this_machine(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
@@ -208,7 +210,7 @@ mod tests {
             let value = HeaderValue::from_static(origin);
             assert_eq!(access.allows_origin(&value, &headers), may_call, "{origin}");
         }
-        // A name that leads here is no proof that the page comes from here.
+        // A name that resolves to this machine does not prove that the page comes from it.
         headers.insert(HOST, HeaderValue::from_static("evil.example:8000"));
         let rebound = HeaderValue::from_static("http://evil.example:8000");
         assert!(!access.allows_origin(&rebound, &headers));
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_origins_is_refused() {
+    fn an_invalid_list_of_origins_is_refused() {
         for listed in [
             "*",
             "app.example",

@@ -1,4 +1,4 @@
-//! `check`: the connection test. Says what there is, and fails if anything is missing.
+//! `check`: the connection test. Reports what it finds, and fails if anything is missing.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::LocalError;
 use crate::database::LocalDatabase;
 use crate::progress::shown;
 
-/// How long connecting may take.
+/// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the whole test may take.
+/// Timeout for the whole test.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SERVER: &str = "
@@ -24,12 +24,12 @@ const SERVER: &str = "
         (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as uses_tls,
         (select version from pg_stat_ssl where pid = pg_backend_pid()) as tls_version";
 
-/// Runs the test on the database of a local run.
+/// Runs the test on the database that `cargo run` uses.
 pub async fn check() -> Result<(), LocalError> {
     let database = LocalDatabase::open_or_join().await?;
     println!("database  {}", database.description);
     let checked = shown(
-        "asking the server",
+        "querying the server",
         timeout(CHECK_TIMEOUT, examine(&database)),
     )
     .await;
@@ -45,12 +45,12 @@ pub async fn check() -> Result<(), LocalError> {
 async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
     let connection = timeout(CONNECT_TIMEOUT, Connection::open(&database.config))
         .await
-        .map_err(|_| LocalError::new("the database does not answer; is the host right?"))?
+        .map_err(|_| LocalError::new("the database does not answer; check the host"))?
         .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;
 
     let cannot_ask = |error: tokio_postgres::Error| {
         LocalError::new(format!(
-            "the server cannot be asked: {}",
+            "cannot query the server: {}",
             shared::database::DatabaseError::from(error)
         ))
     };
@@ -82,7 +82,7 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
 
     let missing = rights::missing(&connection)
         .await
-        .map_err(|error| LocalError::new(format!("the rights cannot be read: {error}")))?;
+        .map_err(|error| LocalError::new(format!("cannot read the rights: {error}")))?;
     if missing.is_empty() {
         println!("rights    complete");
     } else {
@@ -108,7 +108,7 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
             "migrations are pending; run `cargo run -- migrate`",
         )),
         (_, false) => Err(LocalError::new(
-            "the database user lacks rights; grant it what is named above",
+            "the database user lacks rights; grant the ones listed above",
         )),
     }
 }

@@ -1,5 +1,5 @@
-//! The database of a local run: the one `DATABASE_URL` or `DATABASE_SECRET_ARN` names, else a server
-//! of our own. libpq's variables alone name none here: they are often set for something else.
+//! The database of a local run: the one that `DATABASE_URL` or `DATABASE_SECRET_ARN` names, otherwise a
+//! server of our own. libpq's variables alone do not count: they are often set for something else.
 
 use std::env;
 use std::path::PathBuf;
@@ -18,32 +18,31 @@ use crate::progress::shown;
 /// The folder of the server's data below the project, unless `LOCAL_DIR` names another.
 const DEFAULT_FOLDER: &str = ".local";
 
-/// The server's part of that folder.
+/// The server's subfolder.
 const SERVER_FOLDER: &str = "postgres";
 
-/// A server that ends again within this time is not started another time.
+/// A server that ends again within this time is not restarted.
 const STEADY: Duration = Duration::from_secs(20);
 
-/// How long another instance may take to start its server or to stop it.
+/// Timeout for another instance to start or stop its server.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether it has.
+/// How often to check whether it has.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A database that can be used until it is closed.
+/// A database, usable until it is closed.
 pub struct LocalDatabase {
     /// How to connect.
     pub config: DatabaseConfig,
     /// How to migrate it.
     pub migrate_config: MigrateConfig,
-    /// What it is, for the person at the terminal.
+    /// A description for the person at the terminal.
     pub description: String,
     server: Option<PostgresServer>,
 }
 
 impl LocalDatabase {
-    /// Finds or starts the database. Where another instance runs on the same folder, its database is
-    /// used.
+    /// Finds or starts the database. If another instance runs on the same folder, uses its database.
     pub async fn open_or_join() -> Result<Self, LocalError> {
         if let Some(named) = Self::named()? {
             return Ok(named);
@@ -58,7 +57,7 @@ impl LocalDatabase {
         }
     }
 
-    /// Finds or starts the database; nobody else may run on the same folder.
+    /// Finds or starts the database. Fails if another instance runs on the same folder.
     pub async fn open() -> Result<Self, LocalError> {
         if let Some(named) = Self::named()? {
             return Ok(named);
@@ -105,7 +104,7 @@ impl LocalDatabase {
         })
     }
 
-    /// Starts our own server again whenever it ends. Ends when that does not help.
+    /// Restarts our own server whenever it ends. Returns when that does not help.
     pub async fn keep_up(&mut self) -> LocalError {
         let Some(server) = &mut self.server else {
             return std::future::pending().await;
@@ -113,13 +112,13 @@ impl LocalDatabase {
         let mut started: Option<Instant> = None;
         loop {
             server.ended().await;
-            let log = format!("{}/server.log has its reasons", server.home());
+            let log = format!("see {}/server.log", server.home());
             if started.is_some_and(|started| started.elapsed() < STEADY) {
                 return LocalError::new(format!(
-                    "PostgreSQL has ended again soon after it was started again; {log}"
+                    "PostgreSQL ended again soon after it was restarted; {log}"
                 ));
             }
-            println!("restart   PostgreSQL has ended and is started again; {log}");
+            println!("restart   PostgreSQL ended and is started again; {log}");
             if let Err(error) = server.start_again().await {
                 return LocalError::new(error.to_string());
             }
@@ -128,7 +127,7 @@ impl LocalDatabase {
         }
     }
 
-    /// Brings the schema up to date; says what that did.
+    /// Brings the schema up to date; returns a description of what was done.
     pub async fn migrate(&self) -> Result<String, LocalError> {
         let report = shown(
             "migrating the database",
@@ -154,7 +153,7 @@ impl LocalDatabase {
     }
 }
 
-/// A server of our own, or that of another instance.
+/// Our own server, or the one of another instance.
 enum Joined {
     Started(Box<PostgresServer>),
     Running { home: String, url: String },
@@ -175,7 +174,7 @@ async fn start_or_join() -> Result<Joined, PostgresError> {
         if Instant::now() > deadline {
             return Err(PostgresError::InUse(home));
         }
-        // It is just starting or stopping.
+        // The other instance is starting or stopping.
         sleep(POLL).await;
     }
 }
@@ -192,7 +191,7 @@ fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
 }
 
-/// Where the data is kept: below the project, wherever in it the command was given.
+/// The folder for the data: below the project, even if the command runs in one of its subfolders.
 fn folder() -> PathBuf {
     if let Some(folder) = env::var_os("LOCAL_DIR").filter(|folder| !folder.is_empty()) {
         return folder.into();

@@ -1,5 +1,5 @@
 //! The table of endpoints: every function with a route, once. The local server serves it, and the tests
-//! hold the template, the emulator and the documents against it.
+//! compare the template, the emulator and the documents with it.
 
 use std::sync::Arc;
 
@@ -18,25 +18,25 @@ use status::Status;
 
 use crate::service::route;
 
-/// What endpoints are made of.
+/// The parts that endpoints are built from.
 #[derive(Debug)]
 pub struct Parts {
     /// The database.
     pub database: Arc<Database>,
-    /// Who answers.
+    /// The assistant.
     pub assistant: Arc<Assistant>,
 }
 
-/// An endpoint: a function by its package, and the routes that it answers to.
+/// An endpoint: a function, named by its package, and its routes.
 pub struct Entry {
-    /// The package, which is what the template and cargo-lambda call the function.
+    /// The package name, which the template and cargo-lambda use for the function.
     pub name: &'static str,
     /// Its routes.
     pub routes: &'static [Route],
     serve: Serve,
 }
 
-/// Makes the routes of an endpoint, whose lines the reporter writes.
+/// Builds the routes of an endpoint; the reporter logs its requests.
 type Serve = Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>;
 
 /// All endpoints.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use crate::LocalError;
 
-/// Loads the `.env` file of the current folder, else the one of the project. Those of the folders above
-/// do not count: they may be anybody's.
+/// Loads `.env` from the current folder, otherwise from the project. Files in other parent folders are
+/// ignored, because they may belong to someone else.
 pub fn load() -> Result<(), LocalError> {
     let folders = [Some(PathBuf::new()), project()];
     for folder in folders.into_iter().flatten() {
@@ -25,28 +25,28 @@ pub fn load() -> Result<(), LocalError> {
     Ok(())
 }
 
-/// The project's folder, wherever in it `cargo run` was given.
+/// The project's folder, even if `cargo run` was called in one of its subfolders.
 pub fn project() -> Option<PathBuf> {
     let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR")?);
     package.parent().map(PathBuf::from)
 }
 
 fn unreadable(path: &Path, cause: &str) -> LocalError {
-    LocalError::new(format!("{} cannot be read: {cause}", path.display()))
+    LocalError::new(format!("cannot read {}: {cause}", path.display()))
 }
 
-/// What to do, without a word of the line: it may hold a secret.
+/// Says what to do, without quoting the line: it may hold a secret.
 fn remedy(text: &str, error: &dotenvy::Error) -> String {
     match error {
         dotenvy::Error::LineParse(..) => format!(
-            "line {} is not as NAME=value; put a value with spaces, # or $ in single quotes",
+            "line {} is not NAME=value; put a value with spaces, # or $ in single quotes",
             broken_line(text)
         ),
         other => other.to_string(),
     }
 }
 
-/// The number of the line at which the first setting begins that cannot be read.
+/// The number of the line where the first setting begins that cannot be parsed.
 fn broken_line(text: &str) -> usize {
     let read = Cell::new(0);
     let lines = text.split_inclusive('\n').map(str::as_bytes);
@@ -60,7 +60,7 @@ fn broken_line(text: &str) -> usize {
     whole + between + 1
 }
 
-/// Hands out one line at a time, and counts them.
+/// Returns one line at a time and counts them.
 struct LineByLine<'a, L> {
     lines: L,
     read: &'a Cell<usize>,
@@ -72,7 +72,7 @@ impl<'a, L: Iterator<Item = &'a [u8]>> Read for LineByLine<'a, L> {
             return Ok(0);
         };
         self.read.set(self.read.get() + 1);
-        // A line longer than the buffer is cut: it is only counted here.
+        // A line longer than the buffer is truncated: only the count matters here.
         let length = line.len().min(buffer.len());
         buffer[..length].copy_from_slice(&line[..length]);
         Ok(length)
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_named_and_not_told() {
+    fn the_line_is_named_but_not_quoted() {
         let cases = [
             ("A=1\n\n# words\nB=hunter2 and more\n", "line 4"),
             ("A=1\r\nB='hunter2\nC=2\n", "line 2"),

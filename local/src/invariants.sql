@@ -1,9 +1,9 @@
--- What must hold in every database of Daissy. Gives a row for each violation, and none if all is well.
+-- The invariants of a Daissy database. Returns a row for each violation, and none if all hold.
 -- It only reads, in one snapshot, so it may run on a live database:
 --
 --     psql "$DATABASE_URL" -f local/src/invariants.sql
 --
--- The same statement is behind `cargo run -- verify`.
+-- `cargo run -- verify` runs the same statement.
 with
 counted as (
     select
@@ -29,7 +29,7 @@ violations as (
         session_id,
         'order' as invariant,
         format(
-            '%s messages on %s places from %s to %s',
+            '%s messages at %s positions from %s to %s',
             message_count, places, first_seq, last_seq
         ) as detail
     from counted
@@ -42,7 +42,7 @@ violations as (
         s.session_id,
         'counters',
         format(
-            'kept: %s; counted: %s',
+            'stored: %s; counted: %s',
             row(s.message_count, s.user_messages, s.assistant_messages, s.audio_files_provided,
                 s.input_tokens, s.output_tokens, s.first_message_time, s.last_message_time),
             row(c.message_count, c.user_messages, c.assistant_messages, c.audio_files_provided,
@@ -66,7 +66,7 @@ violations as (
         on question.session_id = answer.session_id
         and question.seq = answer.reply_to_seq
     where answer.role = 'assistant'
-      -- Answers of the time before turns were recorded have no model, and may answer nothing.
+      -- Answers from before turns were recorded have no model, and may answer nothing.
       and (answer.model is not null or answer.reply_to_seq is not null)
       and (question.role is distinct from 'user' or question.seq >= answer.seq)
 
@@ -90,12 +90,12 @@ violations as (
     union all
     select session_id, 'lease', format('a turn holds it until %s', lease_until)
     from chat_sessions
-    -- No turn may take longer: 900 s for the model at most, and the time to begin and finish.
+    -- No turn may take longer: at most 900 s for the model, plus the time to begin and finish.
     where lease_until > clock_timestamp() + interval '910 seconds'
        or (lease_id is null) <> (lease_until is null)
 
     union all
-    select copy.session_id, 'copies', 'the message it was copied at is not there'
+    select copy.session_id, 'copies', 'the message it was copied at does not exist'
     from chat_sessions copy
     left join chat_messages point
         on point.session_id = copy.forked_from_session_id

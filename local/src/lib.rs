@@ -1,9 +1,9 @@
-//! The whole API behind one port: the same handlers as the Lambda functions, with a PostgreSQL of
-//! its own unless `DATABASE_URL` names another.
+//! The whole API behind one port: the same handlers as the Lambda functions, with its own PostgreSQL
+//! unless `DATABASE_URL` names another.
 //!
-//! `cargo run` serves; the commands `migrate`, `check` and `verify` do what they say and end.
+//! `cargo run` serves; the commands `migrate`, `check` and `verify` do their work and exit.
 
-// What it prints is its interface.
+// Its output is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access;
@@ -29,11 +29,11 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   (none)    serve the API on http://127.0.0.1:8000
   migrate   bring the schema of the database up to date
   check     test the connection: server, TLS, schema, rights
-  verify    check every session: order, counters, answers, leases; some sessions of each kind of
-            violation are named, with --all all of them
+  verify    check every session: order, counters, answers, leases; name some sessions for each kind
+            of violation, or all of them with --all
   help      show this
 
-While the server runs, the others use its database.
+While the server runs, the other commands use its database.
 
 Settings come from the environment or a .env file; .env.example explains each.";
 
@@ -48,14 +48,14 @@ impl LocalError {
     }
 }
 
-/// Runs the command of the process's arguments; the exit code is 0 only if all went well.
+/// Runs the command in the process's arguments; the exit code is 0 only on success.
 #[must_use]
 pub fn main() -> ExitCode {
     if let Err(error) = env_file::load() {
         eprintln!("error: {error}");
         return ExitCode::FAILURE;
     }
-    // A download that is tried again says so itself in the end.
+    // Retries of a download are not logged: its final error says enough.
     let endpoints = endpoints::table();
     let functions = endpoints.iter().map(|endpoint| endpoint.name);
     let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
@@ -87,7 +87,7 @@ fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: no threads can be started: {error}");
+            eprintln!("error: cannot start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };

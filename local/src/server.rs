@@ -23,13 +23,13 @@ use crate::router::router;
 const DEFAULT_HOST: &str = "127.0.0.1";
 const DEFAULT_PORT: u16 = 8000;
 
-/// How long the head of a request may take to arrive; also how long a connection may be idle.
+/// Timeout for the head of a request, and so for an idle connection.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long requests under way may take to end once the server is told to stop.
+/// Timeout for requests in progress once the server is told to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long idle connections take to close then.
+/// The time that idle connections take to close then.
 const CLOSING_TIME: Duration = Duration::from_millis(100);
 
 /// Serves until Ctrl-C or SIGTERM.
@@ -39,7 +39,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
     let access = Access::read(|name| env::var(name).ok())?;
-    // The port first: there is no need to start a database for nothing.
+    // The port first: if it is taken, no database is started for nothing.
     let listener = listen().await?;
 
     let started = tokio::select! {
@@ -68,7 +68,8 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     served
 }
 
-/// Answers requests until we are told to stop, and those under way have ended or we are told again.
+/// Answers requests until we are told to stop. Then waits until those in progress have ended, or until
+/// we are told again.
 async fn answer_until(
     stop: StopSignals,
     listener: TcpListener,
@@ -143,7 +144,7 @@ async fn listen() -> Result<TcpListener, LocalError> {
         .map_err(|error| {
             let remedy = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "something else listens there; stop it or set PORT to another"
+                    "another program listens there; stop it or set PORT to another port"
                 }
                 std::io::ErrorKind::PermissionDenied => "set PORT to 1024 or above",
                 _ => "set HOST to an address of this machine",
@@ -154,14 +155,13 @@ async fn listen() -> Result<TcpListener, LocalError> {
         })
 }
 
-/// Ctrl-C and SIGTERM, caught from the moment this is made and counted, so that none is lost between
-/// two waits.
+/// Ctrl-C and SIGTERM, caught and counted from the start, so that none is lost between two waits.
 #[derive(Clone)]
 struct StopSignals(watch::Receiver<usize>);
 
 impl StopSignals {
     fn catch() -> Result<Self, LocalError> {
-        let cannot = |error| LocalError::new(format!("signals cannot be caught: {error}"));
+        let cannot = |error| LocalError::new(format!("cannot catch signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
         let (sender, receiver) = watch::channel(0);
@@ -177,12 +177,12 @@ impl StopSignals {
         Ok(Self(receiver))
     }
 
-    /// Ends when we are told to stop.
+    /// Returns when we are told to stop.
     async fn first(mut self) {
         let _ = self.0.wait_for(|count| *count >= 1).await;
     }
 
-    /// Ends when we are told again.
+    /// Returns when we are told again.
     async fn second(mut self) {
         let _ = self.0.wait_for(|count| *count >= 2).await;
     }

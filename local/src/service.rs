@@ -1,4 +1,4 @@
-//! An endpoint as a service of the local server: its requests in, its answers out.
+//! An endpoint as a service of the local server: converts its requests and its answers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
 use shared::problem::Problem;
 use tokio::time::timeout;
 
-/// The longest body that is read to its end, in bytes; Lambda takes no more. What is longer than
-/// the API's own limit is answered only then, because a client that is still sending does not listen.
+/// The longest body that is read to its end, in bytes; Lambda accepts no more. A body over the API's own
+/// limit is refused only after that, because a client that is still sending does not read the answer.
 const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
 
 /// One endpoint at the paths of its routes.
@@ -52,7 +52,7 @@ async fn answer<E: Endpoint>(
     let mut request =
         lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
     request.extensions_mut().insert(limit);
-    // On a task of its own: a turn goes on when its caller hangs up, as it does on Lambda.
+    // In its own task: a turn continues when its caller hangs up, as it does on Lambda.
     let answered = tokio::spawn(async move { respond(&*endpoint, &reporter, request).await }).await;
     match answered {
         Ok(response) => into_axum(response),
@@ -64,7 +64,7 @@ fn is_too_long(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
 }
 
-/// The answer to a request that gets to no endpoint.
+/// The answer to a request that reaches no endpoint.
 pub(crate) fn refuse(problem: &Problem) -> Response {
     into_axum(refusal(problem, &new_request_id()))
 }

@@ -1,4 +1,4 @@
-//! `verify`: checks on the data itself that nothing was lost, doubled or put out of order.
+//! `verify`: checks the stored data for anything lost, duplicated or out of order.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -13,20 +13,20 @@ use crate::LocalError;
 use crate::database::LocalDatabase;
 use crate::progress::shown;
 
-/// Gives a row for each violation.
+/// Returns a row for each violation.
 const INVARIANTS: &str = include_str!("invariants.sql");
 
-/// How many sessions of each kind of violation are named unless all are asked for.
+/// How many sessions are named for each kind of violation, unless all are requested.
 const NAMED: i64 = 5;
 
-/// What does not hold in a session.
+/// An invariant that does not hold in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The session at fault.
+    /// The session.
     pub session_id: Uuid,
     /// Which invariant: `order`, `counters`, `answers`, `times`, `lease` or `copies`.
     pub invariant: String,
-    /// What there is instead; numbers and times, no content.
+    /// The actual values: numbers and times, no content.
     pub detail: String,
 }
 
@@ -48,7 +48,7 @@ impl Violation {
     }
 }
 
-/// Everything in a database that does not hold.
+/// All violations in a database.
 ///
 /// # Errors
 /// [`DatabaseError`].
@@ -58,7 +58,7 @@ pub async fn violations(config: &DatabaseConfig) -> Result<Vec<Violation>, Datab
     rows.iter().map(Violation::read).collect()
 }
 
-/// Checks the database of a local run, and names some sessions of each kind of violation, or all.
+/// Checks the database of a local run, and names some or all sessions for each kind of violation.
 pub(crate) async fn verify(all: bool) -> Result<(), LocalError> {
     let database = LocalDatabase::open_or_join().await?;
     println!("database  {}", database.description);
@@ -84,11 +84,11 @@ pub(crate) async fn verify(all: bool) -> Result<(), LocalError> {
     }
     let violations: i64 = found.values().map(|count| count.violations).sum();
     Err(LocalError::new(format!(
-        "{violations} violations; sessions are named above"
+        "{violations} violations; the sessions are named above"
     )))
 }
 
-/// Prints up to so many violations of each kind, in different sessions as far as there are; counts all.
+/// Prints up to `named` violations of each kind, in different sessions if possible; counts all of them.
 async fn print(
     config: &DatabaseConfig,
     named: i64,

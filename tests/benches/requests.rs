@@ -1,13 +1,13 @@
-//! What each request costs, as a ratio to the floor of the same run: one round trip to the same
+//! The cost of each request, as a ratio to the floor of the same run: one round trip to the same
 //! PostgreSQL for a statement that does nothing.
 //!
 //! `cargo bench --package tests`. Each request is measured on a session of 10 messages and on one of
 //! 100,000: the two should not differ. The time includes the local server's routing, not HTTP.
 //!
-//! And what verified TLS adds to a cold start, as a ratio to one without TLS, from the start of the
+//! Also the cost of verified TLS in a cold start, as a ratio to one without TLS, from the start of the
 //! process until it asks for its first invocation.
 
-// What it prints is its result, and a step that fails ends it.
+// Its output is its result, and a failed step ends it.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -28,13 +28,13 @@ use support::lambda::Environment;
 use support::tls_server::{EVERYBODY, TlsServer};
 use support::{TestApi, postgres};
 
-/// How often each request is sent; the median counts.
+/// How often to send each request; the median counts.
 const TIMES: usize = 500;
 
-/// How often a function is started.
+/// How often to start a function.
 const STARTS: usize = 20;
 
-/// The messages of the two sessions.
+/// The number of messages in each of the two sessions.
 const LENGTHS: [usize; 2] = [10, 100_000];
 
 #[tokio::main(flavor = "current_thread")]
@@ -100,7 +100,7 @@ async fn cold_starts() {
         server.parameters(),
         roots.display()
     );
-    // What the function would do without being told: OpenSSL reads the system's authorities first.
+    // By default OpenSSL reads the system's authorities first; functions are told not to.
     let system = "/etc/ssl/certs/ca-certificates.crt";
 
     let floor = cold_start(&plain, &[]).await;
@@ -137,7 +137,7 @@ async fn cold_start(url: &str, settings: &[(&str, &str)]) -> Duration {
     times[STARTS / 2]
 }
 
-/// The median time of something done [`TIMES`] times.
+/// The median time of work done [`TIMES`] times.
 async fn median(work: impl AsyncFn()) -> Duration {
     let mut times = Vec::with_capacity(TIMES);
     for _ in 0..TIMES {

@@ -1,4 +1,4 @@
-//! The API in this process, on a database of its own; its helpers speak the API's verbs.
+//! The API in this process, on its own database; the helpers are named by the API's verbs.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -23,10 +23,10 @@ use super::local_run::LocalRun;
 use super::postgres;
 use super::proxy::Proxy;
 
-/// The instances of each function in the emulator: a turn that waits for its model keeps one busy.
+/// The instances of each function in the emulator; a turn that waits for its model occupies one.
 const INSTANCES: usize = 4;
 
-/// Each way to ask the database something.
+/// The requests that reach the database.
 pub const ENDPOINTS: [&str; 6] = [
     "history",
     "status",
@@ -36,30 +36,30 @@ pub const ENDPOINTS: [&str; 6] = [
     "chat",
 ];
 
-/// The API, as the local server routes it, once or several times on one database.
+/// The API with the local server's routes, in one or several environments on one database.
 pub struct TestApi {
-    /// Each has a connection of its own, as each environment of a function has.
+    /// Each has its own connection, like each environment of a function.
     environments: Vec<Environment>,
     next: AtomicUsize,
     /// The name of its database.
     pub database: String,
 }
 
-/// One way to reach the API. `TESTS_API` chooses: nothing for the one in this process, `local` for what
-/// `cargo run` starts, `emulator` for the functions in cargo-lambda's emulator.
+/// One way to reach the API. `TESTS_API` selects it: unset for the one in this process, `local` for the
+/// local server, `emulator` for the functions in cargo-lambda's emulator.
 enum Environment {
     /// The local server's routes in this process.
     Here(Router),
-    /// A server by HTTP.
+    /// A server over HTTP.
     There {
         address: String,
         client: reqwest::Client,
-        /// It runs for as long as this is here.
+        /// It runs until this is dropped.
         _server: Box<dyn Any + Send + Sync>,
     },
 }
 
-/// The lines that a function on Lambda wrote for its requests.
+/// The lines that a function on Lambda logged for its requests.
 #[derive(Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
 
@@ -81,7 +81,7 @@ impl Lines {
     }
 }
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -112,12 +112,12 @@ impl TestApi {
         Self::on_in_environments(database, &url, &[], count).await
     }
 
-    /// The API on a database, which it system_roots by `url`.
+    /// The API on a database, which it reaches through `url`.
     pub async fn on(database: String, url: &str, settings: &[(&str, &str)]) -> Self {
         Self::on_in_environments(database, url, settings, 1).await
     }
 
-    /// The API on a database, which it system_roots by `url`, in this many environments.
+    /// The API on a database, which it reaches through `url`, in this many environments.
     pub async fn on_in_environments(
         database: String,
         url: &str,
@@ -135,8 +135,8 @@ impl TestApi {
         }
     }
 
-    /// The API on a database as it is on Lambda, with the lines it writes there: connected, if it can
-    /// be, before the first request.
+    /// The API on a database as on Lambda, and the lines that it logs there. If possible, it is connected
+    /// before the first request.
     pub async fn on_lambda(
         database: String,
         url: &str,
@@ -158,7 +158,7 @@ impl TestApi {
         (api, lines)
     }
 
-    /// The API on a new database, behind a proxy, and connected.
+    /// The API on a new database, connected through a proxy.
     pub async fn behind_proxy(settings: &[(&str, &str)]) -> (Self, Proxy) {
         let database = postgres::migrated_database().await;
         let proxy = Proxy::start(postgres::app_port()).await;
@@ -168,13 +168,13 @@ impl TestApi {
         (api, proxy)
     }
 
-    /// `POST /chat`, on a task of its own.
+    /// `POST /chat`, in its own task.
     pub fn chat_meanwhile(self: &Arc<Self>, body: Value) -> JoinHandle<Answer> {
         let api = Arc::clone(self);
         tokio::spawn(async move { api.chat(body).await })
     }
 
-    /// Sends a request as it is.
+    /// Sends a request unchanged.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
         let (status, headers, bytes) = self.environments[next].send(request).await;
@@ -202,7 +202,7 @@ impl TestApi {
         .await
     }
 
-    /// `POST /chat` with a body as it is.
+    /// `POST /chat` with a raw body.
     pub async fn chat_raw(&self, body: impl Into<Body>) -> Answer {
         let request = Request::post("/chat")
             .header("content-type", "application/json")
@@ -228,8 +228,8 @@ impl TestApi {
         session_id
     }
 
-    /// A session with this many messages, made in the database; the n-th says `n`, padded with dots
-    /// to a length.
+    /// A session with this many messages, created in the database; the n-th one says `n`, padded with
+    /// dots to this length.
     pub async fn long_session(&self, messages: usize, length: usize) -> Uuid {
         let session_id = Uuid::now_v7();
         self.sql(&format!(
@@ -289,7 +289,7 @@ impl TestApi {
         .await
     }
 
-    /// One of the ways to ask the database something, by its name.
+    /// Sends one of [`ENDPOINTS`], by its name.
     pub async fn ask(&self, endpoint: &str, session_id: Uuid) -> Answer {
         match endpoint {
             "history" => self.history(session_id, "").await,
@@ -305,7 +305,7 @@ impl TestApi {
         }
     }
 
-    /// Asks each way, in turn.
+    /// Sends all of [`ENDPOINTS`], one after the other.
     pub async fn every_endpoint(&self, session_id: Uuid) -> Vec<(&'static str, Answer)> {
         let mut answers = Vec::new();
         for endpoint in ENDPOINTS {
@@ -319,7 +319,7 @@ impl TestApi {
         postgres::run(&self.database, statements).await;
     }
 
-    /// The only value of a query that gives one number.
+    /// The result of a query that returns one number.
     pub async fn number(&self, query: &str) -> i64 {
         let row = self
             .connection()
@@ -336,7 +336,7 @@ impl TestApi {
         postgres::connect(&postgres::server().url(&self.database)).await
     }
 
-    /// Asserts that every session in the database is whole.
+    /// Asserts that no session in the database violates an invariant.
     pub async fn verify(&self) {
         let url = postgres::server().url(&self.database);
         let violations = local::verify::violations(&DatabaseConfig::parse(&url).unwrap()).await;
@@ -375,7 +375,7 @@ impl Environment {
                 let address = format!("http://127.0.0.1:{}", emulator.port);
                 Self::there(address, emulator)
             }
-            Ok(other) => panic!("TESTS_API={other}: there are local and emulator"),
+            Ok(other) => panic!("TESTS_API={other}: must be local or emulator"),
         }
     }
 
@@ -431,7 +431,7 @@ fn variable(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
 }
 
 impl Answer {
-    /// Asserts a problem document, whole but for its sentence, which it gives back.
+    /// Asserts the whole problem document except its `detail`, which is returned.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{}", self.body);
@@ -450,7 +450,7 @@ impl Answer {
             if let Some(id) = self.body.get(member) {
                 assert!(
                     status >= 500 || ["session_busy", "model_context_exceeded"].contains(&code),
-                    "only a turn to repeat names its ids: {}",
+                    "only a problem of a turn to retry names its ids: {}",
                     self.body
                 );
                 expected[member] = id.clone();
@@ -471,7 +471,7 @@ impl Answer {
         ] {
             assert!(
                 !detail.contains(secret),
-                "the detail says too much: {detail}"
+                "the detail reveals too much: {detail}"
             );
         }
         detail
@@ -486,7 +486,7 @@ impl Answer {
         text.parse().unwrap()
     }
 
-    /// What is said in a history, as `(role, content)`.
+    /// The messages of a history, as `(role, content)`.
     pub fn said(&self) -> Vec<(String, String)> {
         let text = |message: &Value, member: &str| message[member].as_str().unwrap().to_owned();
         self.body["history"]

@@ -1,4 +1,4 @@
-//! Services of AWS, stood in for by moto's server. It is installed when it is first needed.
+//! Stands in for services of AWS with moto's server, which is installed on first use.
 
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::{free_port, programs, python};
 
-/// The version that is installed where there is none.
+/// The version to install.
 const MOTO: &str = "moto[server]==5.2.5";
 
-/// How long it may take to start.
+/// Timeout for starting.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 struct Moto {
@@ -24,12 +24,12 @@ struct Moto {
 
 static SERVER: OnceLock<Moto> = OnceLock::new();
 
-/// The address that stands for all of AWS.
+/// The address that stands in for all of AWS.
 pub fn endpoint() -> &'static str {
     &SERVER.get_or_init(start).endpoint
 }
 
-/// The settings of a process that is to find this AWS.
+/// The settings that make a process use this AWS.
 pub fn settings() -> [(&'static str, &'static str); 4] {
     [
         ("AWS_ENDPOINT_URL", endpoint()),
@@ -39,7 +39,7 @@ pub fn settings() -> [(&'static str, &'static str); 4] {
     ]
 }
 
-/// Makes a secret; gives its ARN.
+/// Creates a secret; returns its ARN.
 pub async fn create_secret(text: &str) -> String {
     let name = format!("daissy-{}", uuid::Uuid::new_v4().simple());
     let answer = call(
@@ -64,7 +64,7 @@ async fn call(action: &str, body: Value) -> Value {
         .post(endpoint())
         .header("x-amz-target", format!("secretsmanager.{action}"))
         .header("content-type", "application/x-amz-json-1.1")
-        // It is read for the service and the region, and not checked.
+        // Moto reads the service and the region from it, and does not check it.
         .header(
             "authorization",
             "AWS4-HMAC-SHA256 Credential=x/20260101/eu-central-1/secretsmanager/aws4_request, \
@@ -81,7 +81,7 @@ async fn call(action: &str, body: Value) -> Value {
 }
 
 fn start() -> Moto {
-    // Tests start it; a runtime must not be blocked by it for long, so it has a thread of its own.
+    // Tests start it, and it must not block their runtime for long, so it has its own thread.
     std::thread::spawn(|| {
         let folder = python::installed(&[MOTO]);
         let python = programs::python();

@@ -1,4 +1,4 @@
-//! A certificate authority of the tests' own, and what it signs.
+//! The tests' own certificate authority, and the certificates that it signs.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
@@ -34,12 +34,12 @@ impl Authority {
         }
     }
 
-    /// A certificate for a name: of a host, or of a user.
+    /// A certificate for the name of a host or a user.
     pub fn sign(&self, name: &str) -> Signed {
         self.signed(name, CertificateParams::new([name.to_owned()]).unwrap())
     }
 
-    /// A certificate that ended some years ago.
+    /// A certificate that expired some years ago.
     pub fn sign_expired(&self, name: &str) -> Signed {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.not_before = date_time_ymd(2020, 1, 1);

@@ -1,4 +1,4 @@
-//! The functions themselves in cargo-lambda's emulator of Lambda, behind the same routes as API Gateway.
+//! The functions themselves in cargo-lambda's Lambda emulator, behind the same routes as API Gateway.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,10 +10,10 @@ use local::supervisor::supervised;
 use super::programs::build_folder;
 use super::{free_port, python};
 
-/// The emulator that is installed when it is first needed; without its compiler for other machines.
+/// The emulator, which is installed on first use, without its cross compiler.
 const EMULATOR: [&str; 2] = ["--no-deps", "cargo-lambda==1.9.2"];
 
-/// How long it may take to start.
+/// Timeout for starting.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An emulator with its functions; all end when it is dropped.
@@ -25,14 +25,14 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts the emulator and of each function this many instances.
+    /// Starts the emulator and this many instances of each function.
     pub fn start(settings: &[(&str, &str)], instances: usize) -> Self {
         let table = local::endpoints::table();
         let functions: Vec<&str> = table.iter().map(|endpoint| endpoint.name).collect();
         Self::with_functions(&functions, settings, instances)
     }
 
-    /// Starts the emulator and of these functions this many instances.
+    /// Starts the emulator and this many instances of each of these functions.
     pub fn with_functions(names: &[&str], settings: &[(&str, &str)], instances: usize) -> Self {
         let functions = built();
         let port = free_port();
@@ -73,7 +73,7 @@ impl Emulator {
         }
     }
 
-    /// `cargo lambda invoke`; gives what it prints.
+    /// `cargo lambda invoke`; returns whether it succeeded, and its output.
     pub async fn invoke(&self, function: &str, arguments: &[&str]) -> (bool, String) {
         let output = tokio::process::Command::new(program())
             .args(["lambda", "invoke", function])
@@ -102,13 +102,13 @@ fn program() -> PathBuf {
     folder.join("bin/cargo-lambda")
 }
 
-/// The folder with the functions in it, as they are now.
+/// The folder with the current build of the functions.
 fn built() -> &'static std::path::Path {
     static BUILT: OnceLock<()> = OnceLock::new();
     BUILT.get_or_init(|| {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
-            // With the tests, so that what they need is built with the same features and not again.
+            // With the tests, so that dependencies have the same features and are not built again.
             .args([
                 "build",
                 "--quiet",

@@ -1,5 +1,5 @@
-//! A stand-in for the door of RDS: it asks for the password in clear text inside TLS, as RDS does of
-//! users that log in by IAM, writes it down, and leads to a server that trusts it.
+//! A stand-in for the login of RDS: it asks for the password in clear text inside TLS, as RDS does for
+//! users that log in with IAM, records it, and forwards to a server that trusts it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use tokio_native_tls::TlsAcceptor;
 use super::certificates::Signed;
 use super::proxy::read_body;
 
-/// A door; it ends with the test's runtime.
+/// A gate; it ends with the test's runtime.
 pub struct IamGate {
     /// Where it listens, on this machine.
     pub port: u16,
@@ -20,13 +20,13 @@ pub struct IamGate {
 }
 
 impl IamGate {
-    /// Opens a door to the server on `server_port`, with this certificate.
+    /// Opens a gate to the server on `server_port`, with this certificate.
     pub async fn start(server_port: u16, signed: &Signed) -> Self {
         Self::start_refusing(server_port, signed, []).await
     }
 
-    /// The same, but these logins, counted from 0, are refused, as RDS does where IAM has not heard of
-    /// a right yet.
+    /// The same, but refuses these logins, counted from 0, as RDS does while a new right has not yet
+    /// reached IAM.
     pub async fn start_refusing(
         server_port: u16,
         signed: &Signed,

@@ -1,5 +1,5 @@
-//! An environment of Lambda: the real binary of a function, and the runtime's API that it asks for
-//! invocations (AWS documentation, "Lambda runtime API", "Extensions API").
+//! A Lambda environment: the real binary of a function, and the runtime API that it asks for invocations
+//! (AWS documentation, "Lambda runtime API", "Extensions API").
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -20,14 +20,14 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-/// How long anything may take on a busy machine.
+/// Timeout for each step, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A running function; it is killed when dropped.
 pub struct Environment {
     child: Child,
     api: Arc<Api>,
-    /// What it writes to standard output.
+    /// Its standard output.
     log: NamedTempFile,
 }
 
@@ -43,7 +43,7 @@ struct Api {
 struct Waiting {
     events: Vec<(String, Value)>,
     answers: HashMap<String, oneshot::Sender<Value>>,
-    /// Functions that ask for an event, now and at most.
+    /// Pending requests for an event, now and at most.
     asking: usize,
     most_asking: usize,
 }
@@ -66,12 +66,12 @@ impl Environment {
         Self { child, api, log }
     }
 
-    /// What it has logged.
+    /// Its log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.log.path()).unwrap()
     }
 
-    /// `GET /chat/status` as an HTTP API sends it; gives status and body.
+    /// `GET /chat/status` as an HTTP API sends it; returns status and body.
     pub async fn service_status(&self) -> (u64, Value) {
         let answer = self.invoke(json!({
             "version": "2.0",
@@ -107,7 +107,7 @@ impl Environment {
         (status, serde_json::from_str(body).unwrap())
     }
 
-    /// Invokes the function; gives what it answers.
+    /// Invokes the function; returns its answer.
     pub async fn invoke(&self, event: Value) -> Value {
         let id = Uuid::new_v4().to_string();
         let (sender, answer) = oneshot::channel();
@@ -131,7 +131,7 @@ impl Environment {
         .expect("it starts");
     }
 
-    /// The most invocations that the function ever asked for at once.
+    /// The most invocations that the function ever asked for concurrently.
     pub fn most_asking(&self) -> usize {
         self.api.waiting.lock().unwrap().most_asking
     }
@@ -152,12 +152,12 @@ impl Environment {
         self.signal(Signal::STOP);
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn thaw(&self) {
         self.signal(Signal::CONT);
     }
 
-    /// Ends the environment as Lambda does; gives whether the exit code was 0.
+    /// Ends the environment as Lambda does; returns whether the exit code was 0.
     pub async fn end(mut self) -> bool {
         self.signal(Signal::TERM);
         let ended = timeout(LIMIT, self.child.wait()).await;
@@ -213,7 +213,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
         api.invoked.notified().await;
     };
     api.waiting.lock().unwrap().asking -= 1;
-    // Another may be waiting for another.
+    // Another request may be waiting for another event.
     api.invoked.notify_one();
     let deadline = SystemTime::now() + LIMIT;
     let deadline = deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();

@@ -1,4 +1,4 @@
-//! `cargo run` as a process of its own.
+//! `cargo run` in its own process.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::postgres;
 
-/// How long a start, with a database to set up, or a stop may take on a busy machine.
+/// Timeout for a start with a database to set up, or for a stop, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A running local server; it is killed when dropped.
@@ -23,11 +23,11 @@ pub struct LocalRun {
     complaints: Complaints,
     /// Where it listens.
     pub address: String,
-    /// What it printed until it listened.
+    /// The lines it printed before it listened.
     pub printed: Vec<String>,
 }
 
-/// What a command left behind.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Ended {
     /// Whether the exit code was 0.
@@ -38,7 +38,7 @@ pub struct Ended {
     pub complained: String,
 }
 
-/// The command with nothing of our own environment that would change it.
+/// The command, without variables of our own environment that would affect it.
 fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_local-under-test"));
     command
@@ -47,10 +47,10 @@ fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Comm
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("LOCAL_DIR", folder)
         .env("PORT", "0")
-        // Downloading them for each test would take a while.
+        // Downloading the programs for each test would take a while.
         .envs(postgres::downloaded_programs().map(|folder| ("POSTGRES_BIN_DIR", folder)))
         .envs(settings.iter().copied())
-        // No .env file above this.
+        // This folder has no .env file.
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
         .kill_on_drop(true);
@@ -79,7 +79,7 @@ async fn ended(mut command: Command) -> Ended {
     }
 }
 
-/// What a process writes to standard error, also after its end.
+/// The standard error of a process, readable even after its end.
 pub struct Complaints(File);
 
 impl Complaints {
@@ -124,12 +124,12 @@ impl LocalRun {
         }
     }
 
-    /// What it writes to standard error.
+    /// Its standard error.
     pub fn complaints(&self) -> Complaints {
         Complaints(self.complaints.0.try_clone().unwrap())
     }
 
-    /// Waits until it prints a line with `words` in it; gives the line.
+    /// Waits until it prints a line that contains `words`; returns the line.
     pub async fn prints(&mut self, words: &str) -> String {
         timeout(LIMIT, async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
@@ -152,9 +152,9 @@ impl LocalRun {
         kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
     }
 
-    /// Waits for the end; says whether the exit code was 0.
+    /// Waits until it has ended; returns whether the exit code was 0.
     pub async fn ended(mut self) -> bool {
-        // What it still prints must not block it.
+        // Its output must not block it.
         let rest =
             tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
         let status = timeout(LIMIT, self.child.wait())

@@ -1,4 +1,4 @@
-//! What is logged on the thread of a test.
+//! The log of a test's thread.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -10,10 +10,11 @@ use tracing::subscriber::{DefaultGuard, NoSubscriber, set_default, set_global_de
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// Keeps what is logged on this thread while the guard lives.
+    /// Captures the log of this thread while the guard lives.
     pub fn capture(directives: &str) -> (Self, DefaultGuard) {
-        // With one subscriber alone, tracing settles whether anybody wants an event by the thread that
-        // comes upon it first. That may be another test's, where nobody does, and is kept.
+        // With only one subscriber, tracing asks just the first thread that reaches an event whether the
+        // event is wanted, and caches the answer. In another test's thread it would be no. A second
+        // subscriber prevents that.
         let _ = set_global_default(NoSubscriber::new());
         let log = Self::default();
         let writer = log.clone();
@@ -24,7 +25,7 @@ impl Log {
         (log, set_default(subscriber))
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

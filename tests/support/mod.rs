@@ -1,4 +1,4 @@
-//! What the tests stand on: a real server, an API on a database of its own, a model server, a proxy.
+//! The tests' foundation: a real server, an API on its own database, a model server, a proxy.
 
 pub mod api;
 pub mod aws;

@@ -1,5 +1,5 @@
-//! A real HTTP server that speaks the protocols of providers, OpenAI's above all, with answers laid
-//! out by the test.
+//! A real HTTP server that speaks the protocols of providers, mainly OpenAI's, with answers that the
+//! test chooses.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,30 +13,31 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-/// What the server does with a request.
+/// The server's reaction to a request.
 #[derive(Clone)]
 pub enum Reply {
-    /// Answers with a text, and says that it read 12 and wrote 30 tokens.
+    /// Answers with a text, and reports 12 input tokens and 30 output tokens.
     Text(String),
     /// Calls a function with these arguments.
     Call(&'static str, Value),
-    /// Answers with a message of the assistant's as it is.
+    /// Answers with this raw message of the assistant.
     Message(Value),
-    /// Sends the caller elsewhere.
+    /// Redirects the caller.
     Redirect(String),
     /// Answers with a status and a body.
     Raw(u16, &'static str, String),
-    /// Answers with a text, but only after this time.
+    /// Answers with a text after this delay.
     Late(Duration, String),
-    /// Answers with a text once [`ModelServer::release`] lets it.
+    /// Answers with a text after a call of [`ModelServer::release`].
     Held(String),
-    /// Answers with `answer to ` and the last question; with status 500 while [`ModelServer::fail`] says.
+    /// Answers with `answer to ` and the last question, or with status 500 while [`ModelServer::fail`] is
+    /// set.
     Echo,
 }
 
 /// The server; it ends with the test's runtime.
 pub struct ModelServer {
-    /// Where it listens, as `MODEL_BASE_URL` wants it.
+    /// Where it listens, in the form for `MODEL_BASE_URL`.
     pub base_url: String,
     shared: Arc<Shared>,
 }
@@ -50,7 +51,7 @@ struct Shared {
 }
 
 impl ModelServer {
-    /// Starts a server that gives these replies in turn, the last one for ever.
+    /// Starts a server that sends these replies in turn, the last one forever.
     pub async fn start(replies: impl Into<VecDeque<Reply>>) -> Self {
         let shared = Arc::new(Shared {
             replies: Mutex::new(replies.into()),
@@ -68,7 +69,7 @@ impl ModelServer {
         Self { base_url, shared }
     }
 
-    /// The settings that make it the model.
+    /// The settings that use it as the model.
     pub fn settings(&self) -> [(&str, &str); 2] {
         [("MODEL", "test-model"), ("MODEL_BASE_URL", &self.base_url)]
     }
@@ -94,12 +95,12 @@ impl ModelServer {
         self.shared.asked.acquire().await.unwrap().forget();
     }
 
-    /// Makes the replies of [`Reply::Echo`] fail, or not any more.
+    /// Makes the replies of [`Reply::Echo`] fail, or succeed again.
     pub fn fail(&self, failing: bool) {
         self.shared.failing.store(failing, Ordering::SeqCst);
     }
 
-    /// Lets one held answer go.
+    /// Releases one held answer.
     pub fn release(&self) {
         self.shared.held.add_permits(1);
     }
@@ -164,7 +165,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
 }
 
-/// Answers as the provider does that has this path.
+/// Answers in the protocol of the provider that uses this path.
 fn in_protocol(path: &str, text: &str) -> Response {
     let body = match path {
         "/v1/chat/completions" => {

@@ -1,5 +1,5 @@
-//! A PgBouncer before the tests' server, in transaction mode and without prepared statements: what is
-//! left to a client then is left by every pooler.
+//! A PgBouncer in front of the tests' server, in transaction mode and without prepared statements: a
+//! client that works with it works with every pooler.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use super::free_port;
 use super::postgres;
 use super::programs::{self, Program};
 
-/// How long it may take to start.
+/// Timeout for starting.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 struct PgBouncer {
@@ -35,7 +35,7 @@ fn start() -> PgBouncer {
     let program = programs::pgbouncer();
     let folder = std::env::temp_dir().join(format!("daissy-pgbouncer-{}", Uuid::new_v4().simple()));
     fs::create_dir(&folder).unwrap();
-    // As root it has to run as somebody else, who has to get at its files.
+    // When we are root, it has to run as another account, which must be able to reach its files.
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let port = free_port();
     let config = folder.join("pgbouncer.ini");
@@ -77,7 +77,7 @@ fn configuration(program: &Program, port: u16, folder: &Path) -> String {
     let (user, password) = credentials.split_once(':').unwrap();
     let users = folder.join("users.txt");
     fs::write(&users, format!("\"{user}\" \"{password}\"\n")).unwrap();
-    // Versions before 1.21 know no prepared statements and not the setting.
+    // Versions before 1.21 support neither prepared statements nor the setting.
     let version = Command::new(&program.path)
         .envs(program.environment.iter().cloned())
         .arg("--version")

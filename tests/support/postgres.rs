@@ -1,8 +1,8 @@
 //! One PostgreSQL for the whole run, one database for each test.
 //!
-//! The server is started by the code behind `cargo run`. It stops, and its folder goes, when this
+//! The server is started by the code of `cargo run`. It stops, and its folder is removed, when this
 //! process ends, however it ends. The API connects as the role that has only the rights it needs, and
-//! where `TESTS_THROUGH=pgbouncer` says so through a pooler.
+//! with `TESTS_THROUGH=pgbouncer` through a pooler.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -24,7 +24,7 @@ const APP: (&str, &str) = ("daissy_app", "app's password");
 /// The role of the migrations, and its password.
 const OWNER: (&str, &str) = ("daissy_owner", "owner's password");
 
-/// What an administrator runs once.
+/// The script that an administrator runs once.
 const ROLES: &str = include_str!("../../migrations/roles.sql");
 
 static SERVER: OnceLock<PostgresServer> = OnceLock::new();
@@ -32,7 +32,7 @@ static SERVER: OnceLock<PostgresServer> = OnceLock::new();
 /// The server of this run.
 pub fn server() -> &'static PostgresServer {
     SERVER.get_or_init(|| {
-        // A test has a runtime already, which ends with it.
+        // In its own runtime: that of a test ends with the test.
         std::thread::spawn(|| {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
             runtime.block_on(async {
@@ -48,9 +48,9 @@ pub fn server() -> &'static PostgresServer {
     })
 }
 
-/// Another server, with the programs of this run's.
+/// Another server, with the programs of this run's server.
 pub async fn another_server(folder: &Path, durability: Durability) -> PostgresServer {
-    // It may have had to download them.
+    // Its start downloads them if necessary.
     server();
     start(folder, durability).await
 }
@@ -60,7 +60,7 @@ async fn start(folder: &Path, durability: Durability) -> PostgresServer {
     server.unwrap_or_else(|error| panic!("the tests need PostgreSQL: {error}"))
 }
 
-/// The folder of the programs, where they had to be downloaded.
+/// The folder of the programs, if they had to be downloaded.
 pub fn downloaded_programs() -> Option<&'static Path> {
     let folder = server().bin_dir();
     folder.starts_with(downloads()).then_some(folder)
@@ -70,7 +70,7 @@ fn downloads() -> PathBuf {
     build_folder().with_file_name("postgresql")
 }
 
-/// Creates the roles and the template, as the documents say.
+/// Creates the roles and the template, as the documentation says.
 async fn set_up(server: &PostgresServer) {
     let administrator = connect(&server.url(TEMPLATE)).await;
     let mut statements = ROLES.to_owned();
@@ -93,12 +93,12 @@ pub async fn migrate(url: &str) {
     migrate::migrate(&config).await.unwrap();
 }
 
-/// A new database with the schema in it; gives its name.
+/// A new database with the schema; returns its name.
 pub async fn migrated_database() -> String {
     create(&format!("template {TEMPLATE}")).await
 }
 
-/// A new database with nothing in it; gives its name.
+/// A new, empty database; returns its name.
 pub async fn empty_database() -> String {
     create("").await
 }
@@ -119,7 +119,7 @@ pub fn app_port() -> u16 {
     match std::env::var("TESTS_THROUGH").as_deref() {
         Err(_) | Ok("") => server().port(),
         Ok("pgbouncer") => pgbouncer::port(),
-        Ok(other) => panic!("TESTS_THROUGH={other}: there is only pgbouncer"),
+        Ok(other) => panic!("TESTS_THROUGH={other}: must be pgbouncer"),
     }
 }
 
@@ -143,7 +143,7 @@ pub async fn cut_connections(database: &str) {
     run("postgres", &statement).await;
 }
 
-/// A connection by a connection string.
+/// Connects with a connection string.
 pub async fn connect(url: &str) -> Connection {
     Connection::open(&DatabaseConfig::parse(url).unwrap())
         .await

@@ -1,16 +1,16 @@
-//! Programs that the tests need beside PostgreSQL's: those of this machine, else those of Debian's
-//! packages, fetched by apt-get as any user and unpacked beside what cargo builds.
+//! Programs that the tests need in addition to PostgreSQL's: installed ones, otherwise those of Debian
+//! packages, which apt-get downloads without root and which are unpacked next to the build folder.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// A program, and what it needs in its environment.
+/// A program, and the environment that it needs.
 pub struct Program {
-    /// Where it is, or its name on the path.
+    /// Its path, or its name in `PATH`.
     pub path: PathBuf,
-    /// Variables that it is started with.
+    /// Variables to start it with.
     pub environment: Vec<(&'static str, OsString)>,
 }
 
@@ -23,7 +23,7 @@ impl Program {
     }
 }
 
-/// What cargo builds into: the folder of the profile.
+/// Cargo's build folder for this profile.
 pub fn build_folder() -> &'static Path {
     let program = Path::new(env!("CARGO_BIN_EXE_local-under-test"));
     program.parent().unwrap()
@@ -41,14 +41,14 @@ pub fn pgbouncer() -> &'static Program {
     })
 }
 
-/// The client that libpq's way of connecting is learnt from.
+/// The client that serves as the reference for libpq's behaviour.
 pub fn psql() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         installed("psql", &["/opt/homebrew/opt/libpq/bin"])
             .map(Program::here)
             .unwrap_or_else(|| {
-                // The package of that name holds nothing and needs the one with the version.
+                // The package of that name is empty and depends on the one with the version.
                 let package = first_dependency("postgresql-client");
                 let version = package.rsplit('-').next().unwrap_or_default();
                 let path = format!("usr/lib/postgresql/{version}/bin/psql");
@@ -75,14 +75,14 @@ pub fn python() -> &'static Program {
         );
         let packages = program.path.parent().unwrap().to_owned();
         program.environment.push(("PYTHONPATH", packages.into()));
-        // Python itself comes along where there is none.
+        // If Python itself is missing, it was downloaded as a dependency.
         let own = root("python3-pip").join("usr/bin/python3");
         program.path = if own.exists() { own } else { "python3".into() };
         program
     })
 }
 
-/// A program on the path or in one of these folders.
+/// A program in `PATH` or in one of these folders.
 fn installed(name: &str, folders: &[&str]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -91,7 +91,7 @@ fn installed(name: &str, folders: &[&str]) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// A file of a package of Debian's, as a program; `brew` is the name that Homebrew has for it.
+/// A file of a Debian package, as a program; `brew` is Homebrew's name for the package.
 fn unpacked(package: &str, path: &str, what: &str, brew: &str) -> Program {
     let root = root(package);
     if !root.join(path).exists() {
@@ -123,7 +123,7 @@ fn debian() -> PathBuf {
     build_folder().with_file_name("debian")
 }
 
-/// Fetches a package with all that it needs and this machine has not, and unpacks it.
+/// Downloads a package with all dependencies that this machine lacks, and unpacks it.
 fn unpack(package: &str, root: &Path) -> Result<(), String> {
     let archives = debian().join("archives").join(package);
     std::fs::create_dir_all(archives.join("partial")).map_err(|error| error.to_string())?;
@@ -165,7 +165,7 @@ fn first_dependency(package: &str) -> String {
     names.next().unwrap_or(package).to_owned()
 }
 
-/// A command of apt's that reads and writes lists of our own.
+/// An apt command that uses our own package lists.
 fn apt(name: &str) -> Result<Command, String> {
     static UPDATED: Mutex<bool> = Mutex::new(false);
     let folder = debian();

@@ -1,8 +1,8 @@
-//! A proxy before the server that reads the wire protocol: it counts round trips, and fails the
+//! A proxy in front of the server that reads the wire protocol: it counts round trips, and breaks the
 //! connection at a chosen message.
 //!
-//! Protocol: PostgreSQL documentation, chapter "Frontend/Backend Protocol". The server ends each
-//! answer to a client that waits with ReadyForQuery, so those count the round trips.
+//! Protocol: PostgreSQL documentation, chapter "Frontend/Backend Protocol". The server ends each answer
+//! to a waiting client with ReadyForQuery, so the number of those is the number of round trips.
 
 use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -22,20 +22,20 @@ const SYNC: u8 = b'S';
 /// Terminate.
 const TERMINATE: u8 = b'X';
 
-/// What befalls a connection.
+/// A fault of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// It is closed before the message is passed on.
     Cut,
-    /// The message is passed on, then it is closed.
+    /// The message is passed on, then the connection is closed.
     CutBehind,
-    /// Half of the message is passed on, then it is closed.
+    /// Half of the message is passed on, then the connection is closed.
     Truncate,
     /// It stays open and passes on nothing more, until the client gives up.
     Stall,
 }
 
-/// A proxy on a port of its own; it ends with the test's runtime.
+/// A proxy on its own port; it ends with the test's runtime.
 pub struct Proxy {
     port: u16,
     state: Arc<State>,
@@ -44,17 +44,17 @@ pub struct Proxy {
 #[derive(Default)]
 struct State {
     server_port: AtomicU16,
-    /// How long a new connection waits before anything is passed on.
+    /// The delay of a new connection before anything is passed on.
     delay: Mutex<Duration>,
-    /// Told when the open connections are to lose every packet.
+    /// Notified when the open connections are to lose every packet.
     swallow: Notify,
-    /// Told when the open connections are to be closed.
+    /// Notified when the open connections are to be closed.
     cut: Notify,
     round_trips: AtomicUsize,
     connections: AtomicUsize,
-    /// Connections that the client ended by saying so.
+    /// Connections that the client ended with Terminate.
     goodbyes: AtomicUsize,
-    /// Statements that are sent and not answered, and the most there were at once on a connection.
+    /// The most statements that were sent and not yet answered on a connection.
     most_at_once: AtomicUsize,
     armed: Mutex<Option<Armed>>,
 }
@@ -63,7 +63,7 @@ struct State {
 enum Armed {
     /// At the message after this many more, in either direction.
     At(usize, Fault),
-    /// When the server has executed a statement, before its answer is passed on; so many times.
+    /// After the server has executed a statement, before its answer is passed on; this many times.
     BeforeAnswers(usize),
 }
 
@@ -97,7 +97,7 @@ impl Proxy {
         self.state.server_port.store(server_port, Ordering::SeqCst);
     }
 
-    /// From now on a new connection takes this much longer.
+    /// Delays each new connection from now on.
     pub fn delay_connections(&self, delay: Duration) {
         *self.state.delay.lock().unwrap() = delay;
     }
@@ -107,8 +107,8 @@ impl Proxy {
         self.state.cut.notify_waiters();
     }
 
-    /// From now on every packet to the open connections is dropped, as on a path that is gone: nothing
-    /// is acknowledged and nothing is reset. New connections are made as before.
+    /// Drops every packet to the open connections from now on, as on a dead path: nothing is acknowledged
+    /// and nothing is reset. New connections work as before.
     pub fn swallow_packets(&self) {
         self.state.swallow.notify_waiters();
     }
@@ -118,17 +118,17 @@ impl Proxy {
         self.state.round_trips.swap(0, Ordering::SeqCst)
     }
 
-    /// The most statements that were ever sent at once on a connection before the first was answered.
+    /// The most statements that were ever sent on a connection before the first of them was answered.
     pub fn most_at_once(&self) -> usize {
         self.state.most_at_once.load(Ordering::SeqCst)
     }
 
-    /// The connections that the client ended politely.
+    /// The number of connections that the client ended with Terminate.
     pub fn goodbyes(&self) -> usize {
         self.state.goodbyes.load(Ordering::SeqCst)
     }
 
-    /// The connections so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.state.connections.load(Ordering::SeqCst)
     }
@@ -143,19 +143,19 @@ impl Proxy {
         *self.state.armed.lock().unwrap() = Some(Armed::BeforeAnswers(count));
     }
 
-    /// Lets this many more messages pass in either direction, and fails the connection of the next.
+    /// Lets this many more messages pass in either direction, and breaks the connection of the next one.
     pub fn fail_after(&self, messages: usize, fault: Fault) {
         *self.state.armed.lock().unwrap() = Some(Armed::At(messages, fault));
     }
 
-    /// Takes the fault back; says whether it had not happened yet.
+    /// Cancels the fault; returns whether it was still pending.
     pub fn disarm(&self) -> bool {
         self.state.armed.lock().unwrap().take().is_some()
     }
 }
 
 impl State {
-    /// What befalls the connection at the next message.
+    /// The fault that is due at the next message, if any.
     fn fault_here(&self) -> Option<Fault> {
         let mut armed = self.armed.lock().unwrap();
         match *armed {
@@ -181,7 +181,7 @@ impl State {
     }
 }
 
-/// Passes messages until one side ends or a fault ends both.
+/// Passes messages on until one side ends or a fault ends both.
 async fn pass(client: TcpStream, state: &State) -> Option<()> {
     let (swallow, cut) = (state.swallow.notified(), state.cut.notified());
     let delay = *state.delay.lock().unwrap();
@@ -204,9 +204,9 @@ async fn pass(client: TcpStream, state: &State) -> Option<()> {
     }
 }
 
-/// Lets the kernel drop what arrives at a socket before it is looked at: a packet filter of one
-/// instruction, which keeps 0 bytes of each packet. Where that is not allowed the packets are
-/// acknowledged; what is in them is lost all the same.
+/// Makes the kernel drop every packet that arrives at a socket, with a packet filter of one instruction,
+/// which keeps 0 bytes of each packet. If that is not permitted, the packets are acknowledged, but their
+/// content is lost all the same.
 #[cfg(target_os = "linux")]
 fn drop_packets(socket: &TcpStream) {
     const RETURN: u16 = 0x06;
@@ -252,7 +252,7 @@ async fn downward(
     state: &State,
     under_way: &AtomicUsize,
 ) -> Option<()> {
-    // The first time the server is ready ends the authentication, which is no statement.
+    // The first ReadyForQuery ends the authentication, which is not a statement.
     let mut is_authenticated = false;
     loop {
         let mut message = read(from).await?;

@@ -1,11 +1,11 @@
-//! Programs from Python's package index, installed beside what cargo builds when they are first needed.
+//! Programs from Python's package index, installed next to the build folder on first use.
 
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::programs::{self, build_folder};
 
-/// The folder with a package in it; the arguments are those of `pip install`.
+/// The folder with a package; the arguments are those of `pip install`.
 pub fn installed(arguments: &[&str]) -> PathBuf {
     let plain = |character: char| {
         if character.is_alphanumeric() {

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, whose TLS and rules of admission can be changed while it runs.
+//! A PostgreSQL for a single test, whose TLS and access rules can be changed while it runs.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::certificates::Signed;
 use super::postgres;
 
-/// The rule that lets everybody in with a password.
+/// The rule that admits every user with a password.
 pub const EVERYBODY: &str = "host all all all scram-sha-256";
 
 /// A server that stops when it is dropped.
@@ -32,12 +32,12 @@ impl TlsServer {
         server
     }
 
-    /// The connection string of its administrator, to which nothing of the below applies.
+    /// The connection string of its administrator, to whom the rules of [`Self::configure`] do not apply.
     pub fn administrator(&self) -> String {
         format!("{}?sslmode=disable", self.server.url("daissy"))
     }
 
-    /// The parameters to connect to `localhost` as somebody to whom the rules apply.
+    /// The parameters to connect to `localhost` as a user to whom the rules apply.
     pub fn parameters(&self) -> String {
         let port = self.server.port();
         format!("host=localhost port={port} dbname=daissy user=visitor password=welcome")
@@ -54,15 +54,15 @@ impl TlsServer {
         major.and_then(|major| major.parse().ok()).unwrap()
     }
 
-    /// Takes TLS into use with a certificate, and asks clients for one of this authority if there is
-    /// one; or does without TLS. Lets clients in by these rules of `pg_hba.conf`.
+    /// Turns TLS on with a certificate, or off. Requests client certificates of this authority if one is
+    /// given. Admits clients by these rules of `pg_hba.conf`.
     pub async fn configure(&self, tls: Option<&Signed>, client_authority: &str, rules: &str) {
         let connection = postgres::connect(&self.administrator()).await;
         let run = async |statement: &str| {
             connection.client().batch_execute(statement).await.unwrap();
         };
         let write = async |name: &str, content: &str| {
-            // The server's own account writes it, so the key is as private as the server demands.
+            // The server's own account writes the file, so the key is as private as the server requires.
             run(&format!(
                 "copy (select unnest(string_to_array('{content}', E'\\n')))
                  to program 'umask 077; cat > {name}'"
@@ -74,7 +74,7 @@ impl TlsServer {
             write("server.key", &signed.key).await;
         }
         write("clients.crt", client_authority).await;
-        // The first line keeps the door open for whoever changes this.
+        // The first line keeps access for the administrator, who changes these rules.
         let rules = format!("hostnossl all daissy 127.0.0.1/32 scram-sha-256\n{rules}");
         write("pg_hba.conf", &rules).await;
         let ca_file = if client_authority.is_empty() {
@@ -87,7 +87,7 @@ impl TlsServer {
         run(&format!("alter system set ssl = {on}")).await;
         let loaded = self.settings_loaded_at().await;
         run("select pg_reload_conf()").await;
-        // A signal tells the server; it is through when a new connection knows of it.
+        // The server reloads in the background; it is done when a new connection shows the new time.
         for _ in 0..200 {
             if self.settings_loaded_at().await != loaded {
                 return;

@@ -1,4 +1,4 @@
-//! The account that runs the server where we are root: PostgreSQL refuses to.
+//! The account that runs the server when we are root: PostgreSQL refuses to run as root.
 
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{MetadataExt, fchown};
@@ -11,10 +11,10 @@ use super::PostgresError;
 /// Accounts to run the server as, best first. Every Unix has the last one.
 const NAMES: [&str; 2] = ["postgres", "nobody"];
 
-/// The bit of a folder in which only the owner of a file may remove or rename it.
+/// The sticky bit: in such a folder only the owner of a file may remove or rename it.
 const STICKY: u32 = 0o1000;
 
-/// An account without privileges.
+/// An unprivileged account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
     user_id: u32,
@@ -22,8 +22,8 @@ pub struct Account {
 }
 
 impl Account {
-    /// The account to use; `None` where we are not root and need no other. Data that is in `home`
-    /// already stays with its owner.
+    /// The account to use; `None` if we are not root and need no other. Data that is already in `home`
+    /// stays with its owner.
     pub fn for_server(home: &Path) -> Result<Option<Self>, PostgresError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
@@ -38,7 +38,7 @@ impl Account {
             }));
         }
         let passwd = std::fs::read_to_string("/etc/passwd")
-            .map_err(PostgresError::system("/etc/passwd cannot be read"))?;
+            .map_err(PostgresError::system("cannot read /etc/passwd"))?;
         NAMES
             .iter()
             .find_map(|name| find(&passwd, name))
@@ -49,18 +49,18 @@ impl Account {
             })
     }
 
-    /// Whether the account can get to a folder that is, or would be, at `path`.
+    /// Whether the account can reach a folder at `path`, which need not exist yet.
     pub fn can_reach(&self, path: &Path) -> bool {
         path.ancestors()
             .skip(1)
             .all(|folder| match folder.metadata() {
                 Ok(metadata) => self.may(&metadata, 0o1),
-                // A folder that is made later is made accessible.
+                // Folders that are created later are made accessible.
                 Err(_) => true,
             })
     }
 
-    /// Whether the account can put something else in the place of what is at `path`.
+    /// Whether the account can replace the file or folder at `path`.
     pub fn can_replace(&self, path: &Path) -> bool {
         path.ancestors()
             .filter_map(|folder| folder.metadata().ok())
@@ -70,17 +70,17 @@ impl Account {
             })
     }
 
-    /// Gives a file or folder to the account.
+    /// Makes the account the owner of a file or folder.
     pub fn own(&self, file: &File) -> std::io::Result<()> {
         fchown(file, Some(self.user_id), Some(self.group_id))
     }
 
-    /// Makes a command run as the account, without the groups we are in.
+    /// Makes a command run as the account, without our own groups.
     pub fn run(&self, command: &mut Command) {
         command.uid(self.user_id).gid(self.group_id);
     }
 
-    /// Whether the account has the right to read (4), write (2), or execute (1).
+    /// Whether the account may read (4), write (2), or execute (1).
     fn may(&self, metadata: &Metadata, right: u32) -> bool {
         let right = if metadata.uid() == self.user_id {
             right << 6
@@ -107,7 +107,7 @@ fn find(passwd: &str, name: &str) -> Option<Account> {
     })
 }
 
-/// Reads the number of a user or group. macOS writes that of `nobody` as `-2`.
+/// Parses the id of a user or group. macOS writes the one of `nobody` as `-2`.
 fn id(text: &str) -> Option<u32> {
     let number = text.parse::<i32>().map(i32::cast_unsigned);
     text.parse().or(number).ok()
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_numbers_of_macos_are_read() {
+    fn the_negative_ids_of_macos_are_read() {
         let passwd = "nobody:*:-2:-2:Unprivileged User:/var/empty:/usr/bin/false\n";
         let nobody = Account {
             user_id: 4_294_967_294,

