@@ -439,6 +439,7 @@ async fn two_identities_are_never_one_owner() {
 async fn an_authorizer_that_identifies_no_caller_lets_no_one_in() {
     let functions = Functions::start().await;
     for authorizer in [
+        json!({}),
         json!({ "jwt": { "claims": {} } }),
         json!({ "jwt": { "claims": { "sub": "" } } }),
         json!({ "lambda": { "role": "admin" } }),

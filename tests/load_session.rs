@@ -322,6 +322,19 @@ async fn an_unknown_session_or_message_is_not_found() {
 }
 
 #[tokio::test]
+async fn a_message_named_in_the_body_is_not_ignored() {
+    let api = TestApi::start().await;
+    let session_id = api.session(&["Hi"]).await;
+    api.reset(session_id).await;
+    let request = axum::http::Request::post(format!("/chat/load-session?session_id={session_id}"));
+    let body = format!(r#"{{"at": "{}"}}"#, Uuid::now_v7());
+    let answer = api.send(request.body(body.into()).unwrap()).await;
+    let detail = answer.assert_problem(400, "invalid_request");
+    assert!(detail.contains("`at`"), "{detail}");
+    assert_eq!(api.status(session_id).await.body["status"], "inactive");
+}
+
+#[tokio::test]
 async fn the_parameters_are_checked() {
     let api = TestApi::start().await;
     let id = Uuid::now_v7();

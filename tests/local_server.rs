@@ -315,6 +315,53 @@ async fn root_neither_runs_nor_follows_what_another_account_planted() {
 }
 
 #[tokio::test]
+#[cfg(target_os = "linux")]
+async fn the_account_of_the_server_sees_no_key_of_ours() {
+    if !rustix::process::geteuid().is_root() {
+        // Then the server runs as we do.
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("OPENAI_API_KEY", "hunter2"), ("LANG", "C.UTF-8")];
+    let local = LocalRun::start(folder.path(), &settings).await;
+    let server = postmaster(folder.path()).as_raw_nonzero();
+    let status = std::fs::read_to_string(format!("/proc/{server}/status")).unwrap();
+    let supervisor = status
+        .lines()
+        .find_map(|line| line.strip_prefix("PPid:"))
+        .unwrap();
+    for process in [server.to_string().as_str(), supervisor.trim()] {
+        let environment = std::fs::read(format!("/proc/{process}/environ")).unwrap();
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        assert!(environment.contains("LANG=C.UTF-8"), "{environment}");
+        assert!(!environment.contains("hunter2"), "{environment}");
+    }
+    local.stop().await;
+}
+
+#[tokio::test]
+async fn data_that_cannot_be_read_is_not_set_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(run(&["migrate"], folder.path(), &[]).await.success);
+    let home = folder.path().join("postgres");
+    let password = std::fs::read_to_string(home.join("password")).unwrap();
+    let (version, away) = (home.join("data/PG_VERSION"), home.join("PG_VERSION"));
+    std::fs::rename(&version, &away).unwrap();
+
+    let refused = run(&["check"], folder.path(), &[]).await;
+
+    assert!(!refused.success);
+    assert!(
+        refused.complained.contains("PostgreSQL's data"),
+        "{refused:?}"
+    );
+    let kept = std::fs::read_to_string(home.join("password")).unwrap();
+    assert_eq!(kept, password);
+    std::fs::rename(&away, &version).unwrap();
+    assert!(run(&["check"], folder.path(), &[]).await.success);
+}
+
+#[tokio::test]
 async fn root_owns_everything_but_the_data() {
     let folder = tempfile::tempdir().unwrap();
     assert!(run(&["migrate"], folder.path(), &[]).await.success);

@@ -508,6 +508,16 @@ async fn the_provider_follows_from_the_name_of_the_model() {
             ],
             "http://localhost:1/v1/",
         ),
+        (
+            &[
+                ("MODEL", "any"),
+                (
+                    "MODEL_BASE_URL",
+                    "http://u:hunter2@localhost:1/v1?key=hunter2",
+                ),
+            ],
+            "http://localhost:1/v1",
+        ),
         (&[("MODEL", "built-in")], "built-in"),
         (&[], "built-in"),
     ];
@@ -519,6 +529,7 @@ async fn the_provider_follows_from_the_name_of_the_model() {
                 .unwrap();
         let description = config.model.description();
         assert!(description.contains(expected), "{description}");
+        assert!(!description.contains("hunter2"), "{description}");
     }
 }
 

@@ -45,13 +45,16 @@ impl Access {
     /// [`LocalError`] if it is not a list of origins.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LocalError> {
         let mut allowed = Allowed {
-            hosts: settings::text(&variable, LISTEN_HOST).into_iter().collect(),
+            hosts: settings::text(&variable, LISTEN_HOST)
+                .map(|host| host.to_ascii_lowercase())
+                .into_iter()
+                .collect(),
             ..Allowed::default()
         };
         let listed = settings::text(&variable, ALLOWED_ORIGINS).unwrap_or_default();
         let listed = listed.split(',').map(str::trim);
         for origin in listed.filter(|origin| !origin.is_empty()) {
-            let origin = origin.trim_end_matches('/').to_ascii_lowercase();
+            let origin = without_default_port(&origin.trim_end_matches('/').to_ascii_lowercase());
             let host = host_of_origin(&origin).ok_or_else(|| {
                 LocalError::new(format!(
                     "{ALLOWED_ORIGINS} must be a comma-separated list of origins such as \
@@ -107,7 +110,7 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
     let is_local = request
         .extensions()
         .get::<ConnectInfo<SocketAddr>>()
-        .is_none_or(|ConnectInfo(peer)| peer.ip().is_loopback());
+        .is_none_or(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
     let host = match request.uri().host() {
         Some(host) => Some(host.to_owned()),
         None => host_of(request.headers()),
@@ -142,7 +145,17 @@ fn host_of_origin(origin: &str) -> Option<String> {
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
     let is_bare = uri.path() == "/" && !origin.ends_with('/') && uri.query().is_none();
     let host = uri.host().filter(|host| !host.is_empty())?;
-    (is_web && is_bare).then(|| host.to_owned())
+    (is_web && is_bare && !origin.contains(['@', '*'])).then(|| host.to_owned())
+}
+
+/// An origin as browsers send it.
+fn without_default_port(origin: &str) -> String {
+    let default = [("https://", ":443"), ("http://", ":80")];
+    let port = default
+        .iter()
+        .find(|(scheme, _)| origin.starts_with(scheme));
+    let bare = port.and_then(|(_, port)| origin.strip_suffix(port));
+    bare.unwrap_or(origin).to_owned()
 }
 
 /// Whether an origin is the address that the request itself was sent to.
@@ -176,7 +189,7 @@ mod tests {
     fn access(listed: &str) -> Access {
         let variable = |name: &str| match name {
             ALLOWED_ORIGINS => Some(listed.to_owned()),
-            LISTEN_HOST => Some("daissy.test".to_owned()),
+            LISTEN_HOST => Some("Daissy.test".to_owned()),
             _ => None,
         };
         Access::read(variable).unwrap()
@@ -184,7 +197,7 @@ mod tests {
 
     #[test]
     fn pages_of_this_machine_of_this_server_and_listed_ones_may_call() {
-        let access = access("https://app.example, http://Other.example:8080/");
+        let access = access("https://app.example:443, http://Other.example:8080/");
         let mut headers = HeaderMap::new();
         headers.insert(HOST, HeaderValue::from_static("192.0.2.7:8000"));
         for (origin, may_call) in [
@@ -243,6 +256,8 @@ mod tests {
             "app.example",
             "https://app.example/path",
             "https://",
+            "https://*.example",
+            "https://user:word@a.example",
             "ftp://a",
         ] {
             let variable = |name: &str| (name == ALLOWED_ORIGINS).then(|| listed.to_owned());

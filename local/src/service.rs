@@ -4,21 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
 use shared::caller::REQUEST_TIMEOUT;
 use shared::http::endpoint::{Endpoint, refusal, respond};
 use shared::http::reporter::Reporter;
 use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
 use shared::problem::Problem;
 use tokio::time::timeout;
-
-/// The longest body that is read to its end, in bytes; Lambda accepts no more. A body over the API's own
-/// limit is refused only after that, because a client that is still sending does not read the answer.
-const MAX_READ_BYTES: usize = 6 * 1024 * 1024;
 
 /// One endpoint at the paths of its routes.
 pub(crate) fn route<E: Endpoint>(
@@ -40,17 +36,13 @@ async fn answer<E: Endpoint>(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let body = match timeout(REQUEST_TIMEOUT, to_bytes(body, MAX_READ_BYTES)).await {
+    let body = match timeout(REQUEST_TIMEOUT, read(body)).await {
         Ok(Ok(body)) => body,
-        Ok(Err(error)) if is_too_long(&error) => {
-            return refuse(&Problem::PayloadTooLarge(MAX_BODY_BYTES));
-        }
         _ => {
             return refuse(&Problem::InvalidRequest("The body was cut off".into()));
         }
     };
-    let mut request =
-        lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body.into()));
+    let mut request = lambda_http::Request::from_parts(parts, lambda_http::Body::Binary(body));
     request.extensions_mut().insert(limit);
     // In its own task: a turn continues when its caller hangs up, as it does on Lambda.
     let answered = tokio::spawn(async move { respond(&*endpoint, &reporter, request).await }).await;
@@ -60,8 +52,16 @@ async fn answer<E: Endpoint>(
     }
 }
 
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+/// Reads a body to its end, because a client that is still sending does not read the answer. Keeps no more
+/// of it than shows that it is too long.
+async fn read(mut body: Body) -> Result<Vec<u8>, axum::Error> {
+    let mut kept = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame?.into_data().unwrap_or_default();
+        let room = (MAX_BODY_BYTES + 1).saturating_sub(kept.len());
+        kept.extend_from_slice(&data[..data.len().min(room)]);
+    }
+    Ok(kept)
 }
 
 /// The answer to a request that reaches no endpoint.

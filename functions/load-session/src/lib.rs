@@ -55,6 +55,7 @@ impl Endpoint for LoadSession {
         let session_id = request.required_query_id("session_id")?;
         observed::session(session_id);
         let at = request.query_id("at")?;
+        request.refuse_in_body("at")?;
         let (database, caller) = (&self.database, request.caller());
 
         let Some(message_id) = at else {

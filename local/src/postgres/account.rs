@@ -11,6 +11,9 @@ use super::PostgresError;
 /// Accounts to run the server as, best first. Every Unix has the last one.
 const NAMES: [&str; 2] = ["postgres", "nobody"];
 
+/// The variables that its commands get.
+const PASSED_ON: [&str; 4] = ["PATH", "LANG", "LC_ALL", "TZ"];
+
 /// The sticky bit: in such a folder only the owner of a file may remove or rename it.
 const STICKY: u32 = 0o1000;
 
@@ -75,9 +78,12 @@ impl Account {
         fchown(file, Some(self.user_id), Some(self.group_id))
     }
 
-    /// Makes a command run as the account, without our own groups.
+    /// Makes a command run as the account, without our own groups, and without our environment: the
+    /// account can read that of its processes, and ours holds keys.
     pub fn run(&self, command: &mut Command) {
-        command.uid(self.user_id).gid(self.group_id);
+        command.uid(self.user_id).gid(self.group_id).env_clear();
+        let passed_on = PASSED_ON.iter();
+        command.envs(passed_on.filter_map(|name| Some((name, std::env::var_os(name)?))));
     }
 
     /// Whether the account may read (4), write (2), or execute (1).

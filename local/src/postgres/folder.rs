@@ -91,9 +91,23 @@ fn own(home: &Path, folder: &File, account: Option<&Account>) -> Result<(), Post
 }
 
 /// The major version that created the data; `None` if there is no data yet.
-pub fn major_of(data: &Path) -> Option<u32> {
-    let version = files::read(&data.join("PG_VERSION")).ok()?;
-    version.trim().parse().ok()
+///
+/// # Errors
+/// [`PostgresError`] for data that we cannot read: it must not be taken for none and set up again.
+pub fn major_of(home: &Path) -> Result<Option<u32>, PostgresError> {
+    let data = home.join("data");
+    let is_missing = |error: std::io::Error| error.kind() == ErrorKind::NotFound;
+    if data.symlink_metadata().is_err_and(is_missing) {
+        return Ok(None);
+    }
+    let version = files::read(&data.join("PG_VERSION")).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => PostgresError::Foreign(home.to_owned()),
+        _ => PostgresError::system(format!("{} is not PostgreSQL's data", data.display()))(error),
+    })?;
+    version.trim().parse().map(Some).map_err(|_| {
+        let cause = std::io::Error::from(ErrorKind::InvalidData);
+        PostgresError::system(format!("{} is not PostgreSQL's data", data.display()))(cause)
+    })
 }
 
 /// The password that was set when the data was created.

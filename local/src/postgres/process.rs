@@ -92,7 +92,7 @@ impl PostgresServer {
         let lock = take(&home, account.as_ref())?;
         let data = home.join("data");
 
-        let made_by = major_of(&data);
+        let made_by = major_of(&home)?;
         let programs = Programs::find(downloads, made_by, account.as_ref()).await?;
         let password = match made_by {
             Some(made_by) if made_by != programs.major => {

@@ -20,7 +20,7 @@ const COGNITO_ID: &str = "cognitoIdentityId";
 /// [`Problem::Unauthorized`] when an authorizer is configured but identifies no caller.
 pub fn owner(request: &lambda_http::Request) -> Result<Option<Owner>, Problem> {
     let owner = match request.extensions().get() {
-        Some(RequestContext::HttpApi(context)) if is_there(&context["authorizer"]) => {
+        Some(RequestContext::HttpApi(context)) if !context["authorizer"].is_null() => {
             of_http_api(&context["authorizer"])
         }
         Some(RequestContext::RestApi(context)) if is_there(&context["authorizer"]) => {

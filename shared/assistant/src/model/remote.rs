@@ -101,7 +101,7 @@ impl Remote {
             "{} ({} at {})",
             model.model_name,
             model.adapter_kind,
-            self.target.endpoint.base_url()
+            without_secrets(self.target.endpoint.base_url())
         )
     }
 
@@ -187,6 +187,17 @@ impl Remote {
         }));
         result
     }
+}
+
+/// An address without user, password and query, any of which may be a secret.
+fn without_secrets(url: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(url) else {
+        return "its address".to_owned();
+    };
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.to_string()
 }
 
 fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFailure> {
