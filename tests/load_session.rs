@@ -65,23 +65,23 @@ async fn a_long_session_is_copied_up_to_a_bound() {
 #[tokio::test]
 async fn a_large_session_is_copied_up_to_a_bound() {
     let api = TestApi::start().await;
-    let session_id = api.session(&["a", "b"]).await;
+    let session_id = api.session(&["a", "b", "c", "d", "e", "f", "g", "h"]).await;
     let history = api.history(session_id, "").await;
-    let id = |place: usize| history.body["history"][place]["message_id"].clone();
-    // Stored uncompressed, this is 68 MB on disk.
-    api.sql(
-        "alter table chat_messages alter content set storage external;
-         update chat_messages set content = repeat('x', 17000000)",
-    )
-    .await;
+    let last = history.body["history"][15]["message_id"].as_str().unwrap();
+    // Stored without compression: 51 MB on the disk, then 68. The last ten messages stay short.
+    let enlarge = "update chat_messages set content = repeat('x', 17000000) where seq <=";
+    api.sql("alter table chat_messages alter content set storage external")
+        .await;
 
-    let refused = api.fork(session_id, id(3).as_str().unwrap()).await;
+    api.sql(&format!("{enlarge} 3")).await;
+    let copied = api.fork(session_id, last).await;
+    assert_eq!(copied.body["conversation_length"], 16, "{}", copied.body);
+
+    api.sql(&format!("{enlarge} 4")).await;
+    let refused = api.fork(session_id, last).await;
     let detail = refused.assert_problem(400, "invalid_request");
     assert!(detail.contains("67108864"), "{detail}");
-    assert_eq!(api.number("select count(*) from chat_sessions").await, 1);
-
-    let copied = api.fork(session_id, id(2).as_str().unwrap()).await;
-    assert_eq!(copied.body["conversation_length"], 3);
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 2);
 }
 
 #[tokio::test]
