@@ -310,7 +310,8 @@ async fn a_right_that_is_missing_is_named_with_its_table() {
         let url = postgres::url_as(&role, "p", &database);
         let api = TestApi::on(database, &url, &[]).await;
 
-        let answers = api.every_endpoint(Uuid::now_v7()).await;
+        let mut answers = api.every_endpoint(Uuid::now_v7()).await;
+        answers.push(("copy", api.fork(Uuid::now_v7(), Uuid::now_v7()).await));
         let refused: Vec<_> = answers
             .iter()
             .filter(|(_, answer)| answer.status == 503)
@@ -389,14 +390,12 @@ async fn a_locked_session_does_not_hang_a_request() {
     let answer = api.chat(body.clone()).await;
 
     answer.assert_problem(504, "database_timeout");
-    // Sent once: 4 s, plus a moment to cancel it. Where no cancellation arrives, twice and released later.
-    let seconds = if postgres::hears_cancellations() {
-        7
-    } else {
-        12
-    };
+    if !postgres::hears_cancellations() {
+        return;
+    }
+    // Sent once: 4 s, plus a moment to cancel it.
     assert!(
-        started.elapsed() < Duration::from_secs(seconds),
+        started.elapsed() < Duration::from_secs(7),
         "{:?}",
         started.elapsed()
     );

@@ -7,6 +7,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::TestApi;
+use crate::support::log::Log;
 use crate::support::model_server::{ModelServer, Reply};
 use crate::support::proxy::{Fault, Proxy};
 
@@ -21,13 +22,19 @@ struct Bench {
     api: TestApi,
     proxy: Proxy,
     model: ModelServer,
+    log: Log,
 }
 
 impl Bench {
-    async fn start() -> Self {
+    async fn start(log: &Log) -> Self {
         let model = ModelServer::start([Reply::Echo]).await;
         let (api, proxy) = TestApi::behind_proxy(&model.settings()).await;
-        Self { api, proxy, model }
+        Self {
+            api,
+            proxy,
+            model,
+            log: log.clone(),
+        }
     }
 
     /// A turn with a fault after this many messages. Returns whether the turn was long enough for it.
@@ -50,9 +57,11 @@ impl Bench {
             first.assert_problem(502, "model_error");
         } else {
             assert_eq!(
-                first.status, 200,
-                "{what}: a single fault goes unnoticed: {}",
-                first.body
+                first.status,
+                200,
+                "{what}: a single fault goes unnoticed: {}, {}",
+                first.body,
+                self.log.text()
             );
         }
 
@@ -82,8 +91,9 @@ impl Bench {
 /// A turn for every position, until a turn ends before its fault; returns the number of positions. They
 /// are distributed among this many concurrent lanes.
 async fn every_position(fault: Fault, model_fails: bool, lanes: usize) -> usize {
+    let (log, _guard) = Log::capture("info");
     let lane = async |lane: usize| {
-        let bench = Bench::start().await;
+        let bench = Bench::start(&log).await;
         let mut position = lane;
         while bench.turn(position, fault, model_fails).await {
             position += lanes;

@@ -22,8 +22,33 @@ async fn query(
     statement: &str,
     parameters: &[Parameter<'_>],
 ) -> Result<Vec<Row>, DatabaseError> {
-    match database.query(caller.deadline, statement, parameters).await {
+    let answered = database.query(caller.deadline, statement, parameters).await;
+    explained(database, caller, answered).await
+}
+
+/// Like [`query`], for a statement whose work grows with the session.
+///
+/// # Errors
+/// [`DatabaseError`].
+async fn query_at_length(
+    database: &Database,
+    caller: &Caller,
+    statement: &str,
+    parameters: &[Parameter<'_>],
+) -> Result<Vec<Row>, DatabaseError> {
+    let answered = database
+        .query_at_length(caller.deadline, statement, parameters)
+        .await;
+    explained(database, caller, answered).await
+}
+
+async fn explained(
+    database: &Database,
+    caller: &Caller,
+    answered: Result<Vec<Row>, DatabaseError>,
+) -> Result<Vec<Row>, DatabaseError> {
+    match answered {
         Err(error) => Err(rights::explain(database, caller.deadline, error).await),
-        answered => answered,
+        rows => rows,
     }
 }

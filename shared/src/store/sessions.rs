@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::messages::{Message, latest_that_fit, read_all};
-use super::query;
+use super::{query, query_at_length};
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 use crate::problem::Problem;
@@ -229,21 +229,21 @@ pub async fn fork(
     message_id: Uuid,
     new_session_id: Uuid,
 ) -> Result<Resumed, Problem> {
-    let rows = database
-        .query_at_length(
-            caller.deadline,
-            include_str!("sql/fork.sql"),
-            &[
-                (&session_id, Type::UUID),
-                (&caller.owner_key(), Type::TEXT),
-                (&message_id, Type::UUID),
-                (&new_session_id, Type::UUID),
-                (&RECENT_MESSAGES, Type::INT8),
-                (&MAX_COPIED_MESSAGES, Type::INT8),
-                (&MAX_COPIED_BYTES, Type::INT8),
-            ],
-        )
-        .await?;
+    let rows = query_at_length(
+        database,
+        caller,
+        include_str!("sql/fork.sql"),
+        &[
+            (&session_id, Type::UUID),
+            (&caller.owner_key(), Type::TEXT),
+            (&message_id, Type::UUID),
+            (&new_session_id, Type::UUID),
+            (&RECENT_MESSAGES, Type::INT8),
+            (&MAX_COPIED_MESSAGES, Type::INT8),
+            (&MAX_COPIED_BYTES, Type::INT8),
+        ],
+    )
+    .await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: Option<i64> = row.try_get("message_count").map_err(DatabaseError::from)?;
     let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;
