@@ -66,7 +66,7 @@ fn imports(source: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
                 }
             }
             imported.remove(&own);
-            // The root only declares the modules.
+            // The root is left out: it declares the modules and what all of them share.
             imported.remove(&Vec::new());
             (own, imported)
         })

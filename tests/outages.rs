@@ -20,7 +20,7 @@ const CALLERS: usize = 20;
 /// The environments that share the callers' requests.
 const ENVIRONMENTS: usize = 4;
 
-/// The longest a turn may take according to the README: two statements, each with connecting, giving up
+/// The longest a turn may take according to docs/configuration.md: two statements, each with connecting, giving up
 /// and repeating (9 s).
 const BOUND: Duration = Duration::from_secs(18);
 

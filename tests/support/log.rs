@@ -18,10 +18,11 @@ impl Log {
         let _ = set_global_default(NoSubscriber::new());
         let log = Self::default();
         let writer = log.clone();
+        let table = local::endpoints::table();
+        let functions = table.iter().map(|endpoint| endpoint.name);
+        let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
         let subscriber =
-            shared::logging::json_subscriber(directives, &["chat", "local"], move || {
-                writer.clone()
-            });
+            shared::logging::json_subscriber(directives, &packages, move || writer.clone());
         (log, set_default(subscriber))
     }
 
