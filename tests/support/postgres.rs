@@ -4,6 +4,7 @@
 //! process ends, however it ends. The API connects as the role that has only the rights it needs, and
 //! with `TESTS_THROUGH=pgbouncer` through a pooler.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -38,7 +39,11 @@ pub fn server() -> &'static PostgresServer {
             runtime.block_on(async {
                 let name = format!("daissy-tests-{}", Uuid::new_v4().simple());
                 let folder = std::env::temp_dir().join(name);
+                // A test may run in a process of its own, and two must not download the programs.
+                let lock = File::create(downloads().with_extension("lock")).unwrap();
+                lock.lock().unwrap();
                 let server = start(&folder, Durability::Throwaway).await;
+                drop(lock);
                 set_up(&server).await;
                 server
             })
