@@ -87,12 +87,6 @@ async fn a_statement_whose_answer_was_lost_is_repeated_without_harm() {
     );
 }
 
-/// Makes storing a message so slow that statements sent meanwhile are certain to overlap with it.
-const SLOW_MESSAGES: &str = "
-    create function slow() returns trigger language plpgsql as
-    $$ begin perform pg_sleep(0.5); return new; end $$;
-    create trigger slow before insert on chat_messages for each row execute function slow()";
-
 /// A statement is sent as Parse, Bind, Describe, Execute and Sync.
 const BEHIND_THE_STATEMENT: usize = 4;
 
@@ -101,7 +95,8 @@ async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
     let model = ModelServer::start([Reply::Held("Hello".into())]).await;
     let (api, proxy) = TestApi::behind_proxy(&model.settings()).await;
     let api = Arc::new(api);
-    api.sql(SLOW_MESSAGES).await;
+    // Statements sent meanwhile are certain to overlap with it.
+    api.slow_messages(0.5).await;
     let session_id = Uuid::now_v7();
 
     // First the session is new, then it exists.
@@ -125,7 +120,8 @@ async fn a_statement_that_still_runs_when_it_is_repeated_is_done_once() {
 #[tokio::test]
 async fn one_message_id_sent_twice_concurrently_is_one_message_of_its_session() {
     let api = TestApi::in_environments(2).await;
-    api.sql(SLOW_MESSAGES).await;
+    // Statements sent meanwhile are certain to overlap with it.
+    api.slow_messages(0.5).await;
     let message_id = Uuid::now_v7();
     let turn = async |session_id: Option<Uuid>| {
         let body = json!({ "query": "Hi", "message_id": message_id, "session_id": session_id });
@@ -420,12 +416,7 @@ async fn a_locked_session_does_not_hang_a_request() {
 async fn a_statement_that_takes_too_long_is_not_sent_again() {
     let (api, proxy) = TestApi::behind_proxy(&[]).await;
     let session_id = api.session(&["Hi"]).await;
-    api.sql(
-        "create function slow() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(30); return new; end $$;
-         create trigger slow before insert on chat_messages for each row execute function slow()",
-    )
-    .await;
+    api.slow_messages(30.0).await;
     let body = json!({ "query": "Hi", "session_id": session_id });
     let started = Instant::now();
 
@@ -452,12 +443,7 @@ async fn a_cancellation_that_comes_too_late_does_not_hit_the_next_statement() {
     let (api, proxy) = TestApi::behind_proxy(&[]).await;
     // The statement exceeds its timeout but ends before it is cancelled. By then the next statement of
     // the turn is running.
-    api.sql(
-        "create function slow() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(4.3); return new; end $$;
-         create trigger slow before insert on chat_messages for each row execute function slow()",
-    )
-    .await;
+    api.slow_messages(4.3).await;
     proxy.delay_connections(Duration::from_millis(700));
 
     let answer = api.chat(json!({ "query": "Hi" })).await;
@@ -472,12 +458,7 @@ async fn waiting_too_long_for_other_requests_is_not_reported_as_an_outage() {
     let session_id = api.session(&["Hi"]).await;
     let history = api.history(session_id, "").await;
     let last = history.body["history"][1]["message_id"].as_str().unwrap();
-    api.sql(
-        "create function slow() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(6); return new; end $$;
-         create trigger slow before insert on chat_messages for each row execute function slow()",
-    )
-    .await;
+    api.slow_messages(6.0).await;
 
     let (copied, waited) = tokio::join!(api.fork(session_id, last), async {
         tokio::time::sleep(Duration::from_millis(200)).await;

@@ -90,12 +90,7 @@ async fn a_copy_may_take_longer_than_other_statements() {
     let session_id = api.session(&["Hi"]).await;
     let history = api.history(session_id, "").await;
     let last = history.body["history"][1]["message_id"].as_str().unwrap();
-    api.sql(
-        "create function slow() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(3); return new; end $$;
-         create trigger slow before insert on chat_messages for each row execute function slow()",
-    )
-    .await;
+    api.slow_messages(3.0).await;
 
     let copied = api.fork(session_id, last).await;
 

@@ -10,6 +10,7 @@ use axum::Router;
 use axum_server::Handle;
 use shared::database::Database;
 use shared::http::reporter::Reporter;
+use shared::settings;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -130,16 +131,15 @@ async fn start(
 }
 
 async fn listen() -> Result<TcpListener, LocalError> {
-    let host = env::var("HOST").ok().filter(|host| !host.trim().is_empty());
-    let host = host.unwrap_or_else(|| DEFAULT_HOST.to_owned());
-    let port = match env::var("PORT").ok().filter(|port| !port.trim().is_empty()) {
+    let variable = |name: &str| env::var(name).ok();
+    let host = settings::text(variable, "HOST").unwrap_or_else(|| DEFAULT_HOST.to_owned());
+    let port = match settings::text(variable, "PORT") {
         None => DEFAULT_PORT,
         Some(port) => port
-            .trim()
             .parse()
             .map_err(|_| LocalError::new("PORT must be a number from 0 to 65535"))?,
     };
-    TcpListener::bind((host.trim(), port))
+    TcpListener::bind((host.as_str(), port))
         .await
         .map_err(|error| {
             let remedy = match error.kind() {

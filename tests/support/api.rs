@@ -319,6 +319,16 @@ impl TestApi {
         postgres::run(&self.database, statements).await;
     }
 
+    /// Makes storing a message take this many seconds longer.
+    pub async fn slow_messages(&self, seconds: f64) {
+        self.sql(&format!(
+            "create function slow() returns trigger language plpgsql as
+             $$ begin perform pg_sleep({seconds}); return new; end $$;
+             create trigger slow before insert on chat_messages for each row execute function slow()"
+        ))
+        .await;
+    }
+
     /// The result of a query that returns one number.
     pub async fn number(&self, query: &str) -> i64 {
         let row = self

@@ -33,7 +33,6 @@ pub struct DatabaseError(Box<ErrorParts>);
 struct ErrorParts {
     kind: DatabaseErrorKind,
     state: Option<SqlState>,
-    constraint: Option<String>,
     lost: bool,
     /// Whether the server may have executed the statement anyway.
     may_have_run: bool,
@@ -60,12 +59,6 @@ impl DatabaseError {
     #[must_use]
     pub fn kind(&self) -> &DatabaseErrorKind {
         &self.0.kind
-    }
-
-    /// Whether the constraint with this name was violated.
-    #[must_use]
-    pub fn violates(&self, constraint: &str) -> bool {
-        self.0.constraint.as_deref() == Some(constraint)
     }
 
     /// A statement was not answered within its timeout, although the server is alive.
@@ -206,7 +199,6 @@ impl DatabaseError {
         Self(Box::new(ErrorParts {
             kind,
             state: None,
-            constraint: None,
             lost,
             may_have_run: false,
             refusal: Refusal::Final,
@@ -227,7 +219,6 @@ impl From<&tokio_postgres::Error> for DatabaseError {
             return Self(Box::new(ErrorParts {
                 kind: kind(answer.code()),
                 state: Some(answer.code().clone()),
-                constraint: answer.constraint().map(str::to_owned),
                 lost: ends_session(answer),
                 may_have_run: false,
                 refusal: Refusal::Final,

@@ -90,9 +90,9 @@ fn of_every_request(line: &Line<'_>, observed: &Observed) -> [Measurement; 6] {
         Measurement {
             name: "Duration",
             unit: Unit::Milliseconds,
-            value: line.duration_ms(),
+            value: line.duration_ms,
         },
-        count("ColdStarts", line.is_cold_start().into()),
+        count("ColdStarts", line.cold_start.into()),
         count("DatabaseConnects", observed.connects),
         count("DatabaseRepeats", observed.repeats),
     ]

@@ -27,16 +27,6 @@ impl Line<'_> {
         self.status >= 500
     }
 
-    /// The duration of the request, in milliseconds.
-    pub(crate) fn duration_ms(&self) -> u64 {
-        self.duration_ms
-    }
-
-    /// Whether this is the first request of the process.
-    pub(crate) fn is_cold_start(&self) -> bool {
-        self.cold_start
-    }
-
     /// The outcome, in one word.
     pub(crate) fn message(&self) -> &'static str {
         match self.code {

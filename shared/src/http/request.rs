@@ -91,15 +91,17 @@ impl Request {
         &self.caller
     }
 
-    /// The UUID in the path.
+    /// The UUID in the path under this name of the route.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`] when it is not a UUID.
     pub fn path_id(&self, name: &'static str) -> Result<Uuid, Problem> {
-        parse_id(
-            name,
-            self.path_parameters.first().map_or("", String::as_str),
-        )
+        let segments = self.route.path.split('/');
+        let names = segments.filter(|segment| segment.starts_with('{'));
+        let value = names
+            .zip(&self.path_parameters)
+            .find(|(segment, _)| segment.trim_matches(['{', '}']) == name);
+        parse_id(name, value.map_or("", |(_, value)| value.as_str()))
     }
 
     /// A UUID in the query string, if it is given.
