@@ -7,32 +7,51 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod arrows;
-mod chat;
-mod concurrency;
-mod cors_and_routes;
-mod credentials;
-mod database_faults;
-mod emulator;
-mod environment;
-mod event_sources;
-mod history;
-mod kill_nine;
-mod load_session;
-mod local_server;
-mod migrate;
-mod model;
-mod model_based;
-mod operations;
-mod outages;
-mod poolers;
-mod repetition;
-mod reset;
-mod roles;
-mod round_trips;
-mod seed_examples;
-mod status;
-mod support;
-mod template;
-mod tls;
-mod verify;
-mod wire_faults;
+
+/// What each endpoint answers. These tests can run against the local server and the emulator too.
+mod endpoints {
+    mod chat;
+    mod history;
+    mod load_session;
+    mod reset;
+    mod seed_examples;
+    mod status;
+}
+
+/// How a turn runs and what of it is kept: models, repetition, concurrency, faults in the middle.
+mod turns {
+    mod concurrency;
+    mod kill_nine;
+    mod model;
+    mod model_based;
+    mod outages;
+    mod repetition;
+}
+
+/// The connection, the schema and the roles.
+mod database {
+    mod credentials;
+    mod faults;
+    mod migrate;
+    mod poolers;
+    mod roles;
+    mod round_trips;
+    mod tls;
+    mod wire_faults;
+}
+
+/// How the functions are reached, deployed and operated: events, routes, template, log.
+mod delivery {
+    mod cors_and_routes;
+    mod emulator;
+    mod environment;
+    mod event_sources;
+    mod operations;
+    mod template;
+}
+
+/// What `cargo run` offers.
+mod local {
+    mod server;
+    mod verify;
+}

@@ -14,10 +14,6 @@
     clippy::print_stdout,
     clippy::unwrap_used
 )]
-#![allow(dead_code)]
-
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::time::{Duration, Instant};
 

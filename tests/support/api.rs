@@ -18,10 +18,10 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-use super::emulator::Emulator;
-use super::local_run::LocalRun;
-use super::postgres;
-use super::proxy::Proxy;
+use crate::emulator::Emulator;
+use crate::local_run::LocalRun;
+use crate::postgres;
+use crate::proxy::Proxy;
 
 /// The instances of each function in the emulator; a turn that waits for its model occupies one.
 const INSTANCES: usize = 4;

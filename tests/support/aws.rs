@@ -8,7 +8,7 @@ use local::supervisor::supervised;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{free_port, programs, python};
+use crate::{free_port, programs, python};
 
 /// The version to install.
 const MOTO: &str = "moto[server]==5.2.5";

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use local::supervisor::supervised;
 
-use super::programs::build_folder;
-use super::{free_port, python};
+use crate::programs::build_folder;
+use crate::{free_port, python};
 
 /// The emulator, which is installed on first use, without its cross compiler.
 const EMULATOR: [&str; 2] = ["--no-deps", "cargo-lambda==1.9.2"];

@@ -1,6 +1,7 @@
 //! A Lambda environment: the real binary of a function, and the runtime API that it asks for invocations
 //! (AWS documentation, "Lambda runtime API", "Extensions API").
 
+use crate::programs::build_folder;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -171,7 +172,7 @@ impl Environment {
 }
 
 fn command(api: SocketAddr) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_function-under-test"));
+    let mut command = Command::new(build_folder().join("function-under-test"));
     command
         .env_clear()
         .env("AWS_LAMBDA_RUNTIME_API", api.to_string())

@@ -11,7 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::postgres;
+use crate::postgres;
+use crate::programs::build_folder;
 
 /// Timeout for a start with a database to set up, or for a stop, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -40,7 +41,7 @@ pub struct Ended {
 
 /// The command, without variables of our own environment that would affect it.
 fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_local-under-test"));
+    let mut command = Command::new(build_folder().join("local-under-test"));
     command
         .args(arguments)
         .env_clear()

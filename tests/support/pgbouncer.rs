@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use local::supervisor::supervised;
 use uuid::Uuid;
 
-use super::free_port;
-use super::postgres;
-use super::programs::{self, Program};
+use crate::free_port;
+use crate::postgres;
+use crate::programs::{self, Program};
 
 /// Timeout for starting.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

@@ -13,8 +13,8 @@ use migrate::MigrateConfig;
 use shared::database::{Connection, DatabaseConfig};
 use uuid::Uuid;
 
-use super::pgbouncer;
-use super::programs::build_folder;
+use crate::pgbouncer;
+use crate::programs::build_folder;
 
 /// The migrated database that the others are copies of.
 const TEMPLATE: &str = "daissy";

@@ -23,10 +23,13 @@ impl Program {
     }
 }
 
-/// Cargo's build folder for this profile.
+/// Cargo's build folder for this profile, which is two above the running test or benchmark.
 pub fn build_folder() -> &'static Path {
-    let program = Path::new(env!("CARGO_BIN_EXE_local-under-test"));
-    program.parent().unwrap()
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let program = std::env::current_exe().unwrap();
+        program.ancestors().nth(2).unwrap().to_owned()
+    })
 }
 
 /// PgBouncer.

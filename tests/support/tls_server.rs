@@ -5,8 +5,8 @@ use std::time::Duration;
 use local::postgres::{Durability, PostgresServer};
 use tempfile::TempDir;
 
-use super::certificates::Signed;
-use super::postgres;
+use crate::certificates::Signed;
+use crate::postgres;
 
 /// The rule that admits every user with a password.
 pub const EVERYBODY: &str = "host all all all scram-sha-256";

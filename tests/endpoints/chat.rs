@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 #[tokio::test]
 async fn a_turn_is_answered_with_every_field_of_the_contract() {

@@ -8,9 +8,9 @@ use assistant::AssistantConfig;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::local_run::{LocalRun, run};
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::{TestApi, postgres};
+use support::local_run::{LocalRun, run};
+use support::model_server::{ModelServer, Reply};
+use support::{TestApi, postgres};
 
 fn text(text: &str) -> Reply {
     Reply::Text(text.into())

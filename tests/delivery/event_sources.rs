@@ -19,7 +19,7 @@ use shared::http::reporter::Reporter;
 use shared::lambda::respond_to_event;
 use uuid::Uuid;
 
-use crate::support::postgres;
+use support::postgres;
 
 /// The five functions, called as Lambda calls them.
 struct Functions {

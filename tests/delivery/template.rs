@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 /// Timeout of an HTTP API for a function, in seconds.
 const API_TIMEOUT: u64 = 30;
@@ -40,7 +40,7 @@ const DOORS: [&str; 6] = [
 
 /// The template, with its short forms written out: `!Ref Api` is `{"Ref": "Api"}`.
 fn template() -> Value {
-    let documents = Yaml::load_from_str(include_str!("../template.yaml")).unwrap();
+    let documents = Yaml::load_from_str(include_str!("../../template.yaml")).unwrap();
     plain(&documents[0])
 }
 
@@ -68,7 +68,7 @@ fn plain(node: &Yaml<'_>) -> Value {
 }
 
 fn cargo_toml() -> Value {
-    toml::from_str(include_str!("../Cargo.toml")).unwrap()
+    toml::from_str(include_str!("../../Cargo.toml")).unwrap()
 }
 
 /// The members of an object.
@@ -550,7 +550,7 @@ fn the_new_cluster_says_why_a_login_failed_and_when_it_is_full() {
 
 #[test]
 fn everything_shown_in_the_console_is_ascii() {
-    let template = include_str!("../template.yaml");
+    let template = include_str!("../../template.yaml");
     let odd: Vec<_> = template.lines().filter(|line| !line.is_ascii()).collect();
     assert_eq!(odd, Vec::<&str>::new());
 }
@@ -760,8 +760,8 @@ fn the_endpoint_of_a_restored_cluster_is_that_of_its_writer_in_any_region() {
 #[test]
 fn the_documents_name_parameters_and_outputs_that_are_there() {
     let template = template();
-    let deploying = include_str!("../docs/deploying.md");
-    let operating = include_str!("../docs/operating.md");
+    let deploying = include_str!("../../docs/deploying.md");
+    let operating = include_str!("../../docs/operating.md");
 
     // The shell function that reads an output, in the steps to restore a cluster.
     let read = regex::Regex::new(r"\boutput ([A-Z]\w+)").unwrap();
@@ -789,8 +789,8 @@ fn the_documents_name_parameters_and_outputs_that_are_there() {
 
 #[test]
 fn the_page_on_operating_says_what_to_do_about_every_failure() {
-    let contract = include_str!("../docs/api.md");
-    let operating = include_str!("../docs/operating.md");
+    let contract = include_str!("../../docs/api.md");
+    let operating = include_str!("../../docs/operating.md");
     // The table of errors: status, codes, when.
     let rows = contract.lines().filter(|line| line.starts_with("| 5"));
     let codes: Vec<&str> = rows

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 const CALLERS: usize = 64;
 

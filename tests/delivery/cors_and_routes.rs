@@ -5,7 +5,7 @@ use axum::http::{Method, Request};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 #[tokio::test]
 async fn a_path_that_is_no_route_is_not_found() {

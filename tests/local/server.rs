@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
-use crate::support::local_run::{LocalRun, run, run_in};
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::postgres;
+use support::local_run::{LocalRun, run, run_in};
+use support::model_server::{ModelServer, Reply};
+use support::postgres;
 
 /// The process of the server whose data is in `folder`.
 fn postmaster(folder: &Path) -> Pid {

@@ -5,8 +5,8 @@ use shared::caller::REQUEST_TIMEOUT;
 use shared::database::DatabaseConfig;
 use uuid::Uuid;
 
-use crate::support::local_run::run;
-use crate::support::{TestApi, postgres};
+use support::local_run::run;
+use support::{TestApi, postgres};
 
 #[tokio::test]
 async fn the_role_of_the_functions_has_no_other_rights_than_they_need() {
@@ -77,7 +77,7 @@ async fn roles_that_come_later_take_the_tables_over() {
     let url = postgres::server().url(&database);
     let without: MigrateConfig = DatabaseConfig::parse(&url).unwrap().into();
     migrate(&without).await.unwrap();
-    postgres::run(&database, include_str!("../migrations/roles.sql")).await;
+    postgres::run(&database, include_str!("../../migrations/roles.sql")).await;
 
     let report = migrate(&without).await.unwrap();
 

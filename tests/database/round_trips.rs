@@ -3,7 +3,7 @@
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 #[tokio::test]
 async fn every_request_is_one_round_trip_and_a_turn_is_two() {

@@ -8,9 +8,9 @@ use shared::database::{Connection, DatabaseConfig};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::support::certificates::{Authority, Signed};
-use crate::support::programs;
-use crate::support::tls_server::{EVERYBODY, TlsServer};
+use support::certificates::{Authority, Signed};
+use support::programs;
+use support::tls_server::{EVERYBODY, TlsServer};
 
 const MODES: [&str; 6] = [
     "disable",

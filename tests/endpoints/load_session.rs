@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 #[tokio::test]
 async fn a_session_is_resumed_with_its_last_ten_messages() {

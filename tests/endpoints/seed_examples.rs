@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::local_run::LocalRun;
+use support::local_run::LocalRun;
 
 async fn post(address: &str, path: &str, body: Option<Value>) -> Value {
     let request = reqwest::Client::new().post(format!("{address}{path}"));

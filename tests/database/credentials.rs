@@ -7,11 +7,11 @@ use ::migrate::{MigrateConfig, handle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::certificates::Authority;
-use crate::support::iam_gate::IamGate;
-use crate::support::local_run::{LocalRun, run};
-use crate::support::tls_server::TlsServer;
-use crate::support::{aws, postgres};
+use support::certificates::Authority;
+use support::iam_gate::IamGate;
+use support::local_run::{LocalRun, run};
+use support::tls_server::TlsServer;
+use support::{aws, postgres};
 
 /// A role with this password and the rights of the functions.
 async fn role(password: &str) -> String {
@@ -209,7 +209,7 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
 #[tokio::test]
 async fn a_deployment_waits_for_a_right_of_iam_that_is_new() {
     // IAM credentials belong to a process, so this test runs in its own.
-    const NAME: &str = "credentials::a_deployment_waits_for_a_right_of_iam_that_is_new";
+    const NAME: &str = "database::credentials::a_deployment_waits_for_a_right_of_iam_that_is_new";
     const INNER: &str = "TESTS_WITH_IAM";
     if std::env::var_os(INNER).is_none() {
         let output = Command::new(std::env::current_exe().unwrap())

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::lambda::Environment;
-use crate::support::postgres;
-use crate::support::proxy::Proxy;
+use support::lambda::Environment;
+use support::postgres;
+use support::proxy::Proxy;
 
 /// A database behind a proxy; returns its name, the proxy and the connection string.
 async fn database() -> (String, Proxy, String) {
@@ -78,7 +78,7 @@ async fn a_dead_network_path_is_detected_by_the_probe() {
 #[tokio::test]
 async fn a_database_that_is_down_at_startup_is_reported_and_found_later() {
     let database = postgres::migrated_database().await;
-    let nobody = crate::support::free_port();
+    let nobody = support::free_port();
     let proxy = Proxy::start(nobody).await;
     let url = proxy.through(&postgres::app_url(&database));
     let environment = Environment::start(&url, &[]).await;

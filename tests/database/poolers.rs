@@ -8,7 +8,7 @@ use serde_json::json;
 use shared::database::DatabaseConfig;
 use uuid::Uuid;
 
-use crate::support::{TestApi, pgbouncer, postgres};
+use support::{TestApi, pgbouncer, postgres};
 
 /// The same connection string with the pooler's port.
 fn pooled(url: &str) -> String {

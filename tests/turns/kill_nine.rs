@@ -7,10 +7,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
-use crate::support::local_run::LocalRun;
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::postgres;
+use support::TestApi;
+use support::local_run::LocalRun;
+use support::model_server::{ModelServer, Reply};
+use support::postgres;
 
 /// How often the process is killed.
 const KILLS: u64 = 100;

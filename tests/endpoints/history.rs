@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 fn contents(body: &Value) -> Vec<String> {
     let history = body["history"].as_array().unwrap();

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
-use crate::support::log::Log;
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::proxy::{Fault, Proxy};
+use support::TestApi;
+use support::log::Log;
+use support::model_server::{ModelServer, Reply};
+use support::proxy::{Fault, Proxy};
 
 /// The longest a turn may take with one fault in it: one statement given up and repeated.
 const BOUND: Duration = Duration::from_secs(20);

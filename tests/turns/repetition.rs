@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
-use crate::support::model_server::{ModelServer, Reply};
+use support::TestApi;
+use support::model_server::{ModelServer, Reply};
 
 fn turn(session_id: Uuid, message_id: Uuid, query: &str) -> Value {
     json!({ "query": query, "session_id": session_id, "message_id": message_id })

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::local_run::run;
-use crate::support::{TestApi, postgres};
+use support::local_run::run;
+use support::{TestApi, postgres};
 
 #[tokio::test]
 async fn every_violation_names_its_session() {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use shared::database::DatabaseConfig;
 use uuid::Uuid;
 
-use crate::support::{TestApi, postgres};
+use support::{TestApi, postgres};
 
 /// The configuration to migrate the database of a connection string.
 fn config(url: &str) -> MigrateConfig {

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
-use crate::support::api::ENDPOINTS;
-use crate::support::log::Log;
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::postgres;
-use crate::support::proxy::Fault;
+use support::TestApi;
+use support::api::ENDPOINTS;
+use support::log::Log;
+use support::model_server::{ModelServer, Reply};
+use support::postgres;
+use support::proxy::Fault;
 
 /// The longest a request may take when the database does not answer: the timeout of one operation, twice
 /// for a turn, plus a margin for a busy machine.

@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 const MESSAGE: &str = "Conversation history cleared. Ready for new consultation session.";
 

@@ -7,12 +7,12 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::TestApi;
-use crate::support::api::{Answer, Lines};
-use crate::support::log::Log;
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::postgres;
-use crate::support::proxy::Proxy;
+use support::TestApi;
+use support::api::{Answer, Lines};
+use support::log::Log;
+use support::model_server::{ModelServer, Reply};
+use support::postgres;
+use support::proxy::Proxy;
 
 /// The fields of a line that are checked in the same way for each request.
 const CONSTANT: [&str; 5] = ["_aws", "timestamp", "Stack", "duration_ms", "request_id"];

@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::TestApi;
+use support::TestApi;
 
 #[tokio::test]
 async fn statistics_have_every_field_of_the_contract() {

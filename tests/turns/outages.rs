@@ -10,8 +10,8 @@ use local::postgres::{Durability, PostgresServer};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::support::proxy::Proxy;
-use crate::support::{TestApi, postgres};
+use support::proxy::Proxy;
+use support::{TestApi, postgres};
 
 const REQUESTS: usize = 1000;
 

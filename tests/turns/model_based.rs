@@ -17,9 +17,9 @@ use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::support::model_server::{ModelServer, Reply};
-use crate::support::proxy::{Fault, Proxy};
-use crate::support::{TestApi, postgres};
+use support::model_server::{ModelServer, Reply};
+use support::proxy::{Fault, Proxy};
+use support::{TestApi, postgres};
 
 /// How many sequences a default run tries.
 const CASES: u32 = 30;
@@ -316,7 +316,7 @@ impl World {
         session_id: Uuid,
         message_id: Uuid,
         query: &str,
-        answer: &crate::support::api::Answer,
+        answer: &support::api::Answer,
     ) {
         match self.truth.outcome(session_id, message_id, query) {
             Outcome::Refused(code) => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::support::emulator::Emulator;
-use crate::support::postgres;
+use support::emulator::Emulator;
+use support::postgres;
 
 struct Api {
     emulator: Emulator,
