@@ -9,11 +9,11 @@ use chat::Chat;
 use history::History;
 use load_session::LoadSession;
 use reset::Reset;
-use shared::database::Database;
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
 use shared::http::request::RequestLimit;
 use shared::http::route::Route;
+use shared::store::Store;
 use status::Status;
 
 use crate::service::route;
@@ -21,8 +21,8 @@ use crate::service::route;
 /// The parts that endpoints are built from.
 #[derive(Debug)]
 pub struct Parts {
-    /// The database.
-    pub database: Arc<Database>,
+    /// The store.
+    pub store: Store,
     /// The assistant.
     pub assistant: Arc<Assistant>,
 }
@@ -44,10 +44,10 @@ type Serve = Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>;
 pub fn table() -> Vec<Entry> {
     vec![
         entry(|parts| Chat::new(Arc::clone(&parts.assistant))),
-        entry(|parts| History::new(Arc::clone(&parts.database))),
-        entry(|parts| LoadSession::new(Arc::clone(&parts.database))),
-        entry(|parts| Reset::new(Arc::clone(&parts.database))),
-        entry(|parts| Status::new(Arc::clone(&parts.database))),
+        entry(|parts| History::new(parts.store.clone())),
+        entry(|parts| LoadSession::new(parts.store.clone())),
+        entry(|parts| Reset::new(parts.store.clone())),
+        entry(|parts| Status::new(parts.store.clone())),
     ]
 }
 

@@ -9,11 +9,11 @@ use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use lambda_http::http::header::HeaderValue;
 use shared::caller::REQUEST_TIMEOUT;
-use shared::database::Database;
 use shared::http::endpoint::REQUEST_ID;
 use shared::http::reporter::Reporter;
 use shared::http::request::{RequestLimit, new_request_id};
 use shared::problem::Problem;
+use shared::store::Store;
 
 use crate::access::{Access, guard};
 use crate::endpoints::{self, Parts};
@@ -24,7 +24,7 @@ const TURN_MARGIN: Duration = Duration::from_secs(9);
 
 /// All endpoints at their routes, restricted by `access`; `reporter` logs their requests.
 pub fn router(
-    database: Arc<Database>,
+    store: Store,
     assistant_config: AssistantConfig,
     reporter: Reporter,
     access: Access,
@@ -32,11 +32,8 @@ pub fn router(
     let reporter = Arc::new(reporter);
     let limit = RequestLimit(REQUEST_TIMEOUT.max(assistant_config.model_timeout + TURN_MARGIN));
     let cors = access.cors();
-    let assistant = Arc::new(Assistant::new(Arc::clone(&database), assistant_config));
-    let parts = Parts {
-        database,
-        assistant,
-    };
+    let assistant = Arc::new(Assistant::new(store.clone(), assistant_config));
+    let parts = Parts { store, assistant };
     endpoints::table()
         .iter()
         .map(|endpoint| endpoint.serve(&parts, &reporter, limit))

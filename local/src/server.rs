@@ -11,6 +11,7 @@ use axum_server::Handle;
 use shared::database::Database;
 use shared::http::reporter::Reporter;
 use shared::settings;
+use shared::store::Store;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -121,12 +122,8 @@ async fn start(
     };
     println!("schema    {schema}");
     println!("model     {}", assistant_config.model.description());
-    let router = router(
-        Arc::new(Database::new(database.config.clone())),
-        assistant_config,
-        Reporter::to_log(),
-        access,
-    );
+    let store = Store::new(Arc::new(Database::new(database.config.clone())));
+    let router = router(store, assistant_config, Reporter::to_log(), access);
     Ok((database, router))
 }
 

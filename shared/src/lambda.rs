@@ -16,6 +16,7 @@ use crate::http::event::{self, Api, EventResponse};
 use crate::http::reporter::Reporter;
 use crate::http::request::request_id_in;
 use crate::logging;
+use crate::store::Store;
 
 /// Whether a function verifies servers other than RDS, which needs the system's root certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum SystemRoots {
 /// When the Lambda runtime API cannot be reached.
 pub fn run<E: Endpoint>(
     system_roots: SystemRoots,
-    build: impl Fn(Arc<Database>) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
+    build: impl Fn(Store) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     logging::init_json(E::NAME);
     let config = DatabaseConfig::from_env();
@@ -58,7 +59,9 @@ pub fn run<E: Endpoint>(
             let function = Arc::new(Function {
                 reporter: Reporter::on_lambda(),
                 database: database.as_ref().ok().map(Arc::clone),
-                endpoint: Configured::new(database.map_err(Into::into), build),
+                endpoint: Configured::new(database.map_err(Into::into), move |database| {
+                    build(Store::new(database))
+                }),
             });
             let init =
                 futures_util::future::join(function.endpoint.prepare(), function.preconnect());

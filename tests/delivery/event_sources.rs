@@ -17,6 +17,7 @@ use shared::database::{Database, DatabaseConfig};
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
 use shared::lambda::respond_to_event;
+use shared::store::Store;
 use uuid::Uuid;
 
 use support::postgres;
@@ -36,14 +37,15 @@ impl Functions {
     async fn start() -> Self {
         let name = postgres::migrated_database().await;
         let url = postgres::app_url(&name);
-        let database = Arc::new(Database::new(DatabaseConfig::parse(&url).unwrap()));
+        let database = Database::new(DatabaseConfig::parse(&url).unwrap());
+        let store = Store::new(Arc::new(database));
         let config = AssistantConfig::read(|_| None).await.unwrap();
         Self {
-            chat: Chat::new(Arc::new(Assistant::new(Arc::clone(&database), config))),
-            history: History::new(Arc::clone(&database)),
-            load_session: LoadSession::new(Arc::clone(&database)),
-            status: Status::new(Arc::clone(&database)),
-            reset: Reset::new(database),
+            chat: Chat::new(Arc::new(Assistant::new(store.clone(), config))),
+            history: History::new(store.clone()),
+            load_session: LoadSession::new(store.clone()),
+            status: Status::new(store.clone()),
+            reset: Reset::new(store),
             database: name,
         }
     }
@@ -622,8 +624,8 @@ fn events_that_are_changed_at_random_are_answered() {
         .unwrap();
     // Nothing listens there: a request that reaches the database is answered with 503 immediately.
     let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d?connect_timeout=1");
-    let database = Arc::new(Database::new(config.unwrap()));
-    let (history, status) = (History::new(Arc::clone(&database)), Status::new(database));
+    let store = Store::new(Arc::new(Database::new(config.unwrap())));
+    let (history, status) = (History::new(store.clone()), Status::new(store));
     let cases = std::env::var("PROPTEST_CASES").map_or(2000, |cases| cases.parse().unwrap());
     let config = Config {
         cases,

@@ -14,6 +14,7 @@ use local::access::Access;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::http::reporter::Reporter;
+use shared::store::Store;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -149,7 +150,8 @@ impl TestApi {
         let connected = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
         reporter.before_requests(connected.preconnect()).await;
         let (chat_config, access) = (chat_config(settings).await, access(settings));
-        let router = local::router::router(connected, chat_config, reporter, access);
+        let store = Store::new(connected);
+        let router = local::router::router(store, chat_config, reporter, access);
         let api = Self {
             environments: vec![Environment::Here(router)],
             next: AtomicUsize::new(0),
@@ -366,14 +368,10 @@ impl Environment {
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
                 let (chat_config, access) = (chat_config(settings).await, access(settings));
-                let database = Arc::new(Database::new(DatabaseConfig::parse(url).unwrap()));
+                let database = Database::new(DatabaseConfig::parse(url).unwrap());
+                let store = Store::new(Arc::new(database));
                 let reporter = Reporter::to_log();
-                Self::Here(local::router::router(
-                    database,
-                    chat_config,
-                    reporter,
-                    access,
-                ))
+                Self::Here(local::router::router(store, chat_config, reporter, access))
             }
             Ok("local") => {
                 let folder = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@
 //! `PROPTEST_CASES=1000 cargo test --workspace model_based`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -13,6 +14,7 @@ use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::{Value, json};
 use shared::caller::Caller;
 use shared::database::{Database, DatabaseConfig};
+use shared::store::Store;
 use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -221,7 +223,7 @@ struct World {
     proxy: Proxy,
     model: ModelServer,
     /// For functions that die: it has its own connection.
-    database: Database,
+    store: Store,
     truth: Truth,
     sessions: Vec<Uuid>,
     messages: Vec<Uuid>,
@@ -237,13 +239,14 @@ impl World {
         let settings = model.settings();
         let api = TestApi::on_in_environments(name, &through, &settings, ENVIRONMENTS).await;
         let database = Database::new(DatabaseConfig::parse(&url).unwrap());
+        let store = Store::new(Arc::new(database));
         let ids = |count| (0..count).map(|_| Uuid::now_v7()).collect();
         let (sessions, messages) = (ids(CHOSEN_SESSIONS), ids(CHOSEN_MESSAGES));
         Self {
             api,
             proxy,
             model,
-            database,
+            store,
             truth: Truth::default(),
             sessions,
             messages,
@@ -433,7 +436,7 @@ impl World {
             messages: 20,
             characters: 10_000,
         };
-        let begun = turns::begin(&self.database, &caller, &question, lease, context).await;
+        let begun = turns::begin(&self.store, &caller, &question, lease, context).await;
         match (self.truth.outcome(session_id, message_id, query), begun) {
             (Outcome::Asked(place), Ok(TurnStart::Started(turn))) => {
                 let question = self.truth.ask(session_id, message_id, query);

@@ -7,10 +7,10 @@ use chat::Chat;
 use shared::lambda::{SystemRoots, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(SystemRoots::Needed, |database| {
+    run(SystemRoots::Needed, |store| {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
-            Ok(Chat::new(Arc::new(Assistant::new(database, config))))
+            Ok(Chat::new(Arc::new(Assistant::new(store, config))))
         })
     })
 }

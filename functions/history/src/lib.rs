@@ -1,15 +1,13 @@
 //! `GET /chat/history/{session_id}`: the messages of a session so far.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use shared::database::Database;
 use shared::http::cursor;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
 use shared::observed;
 use shared::problem::Problem;
+use shared::store::Store;
 use shared::store::messages::{self, Message, Page};
 use uuid::Uuid;
 
@@ -19,7 +17,7 @@ const MAX_LIMIT: i64 = 1000;
 /// The function.
 #[derive(Debug)]
 pub struct History {
-    database: Arc<Database>,
+    store: Store,
 }
 
 #[derive(Serialize)]
@@ -33,10 +31,10 @@ struct HistoryReply {
 }
 
 impl History {
-    /// The function on a database.
+    /// The function on a store.
     #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 }
 
@@ -51,7 +49,7 @@ impl Endpoint for History {
         observed::session(session_id);
         let page = page(&request, session_id)?;
 
-        let history = messages::history(&self.database, request.caller(), session_id, page).await?;
+        let history = messages::history(&self.store, request.caller(), session_id, page).await?;
 
         let last = history.messages.last().filter(|_| history.has_more);
         Reply::json(&HistoryReply {

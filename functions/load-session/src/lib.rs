@@ -1,15 +1,13 @@
 //! `POST /chat/load-session`: continues a session, or a copy of it from any point.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use shared::database::Database;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
 use shared::ids::new_id;
 use shared::observed;
 use shared::problem::Problem;
+use shared::store::Store;
 use shared::store::messages::Message;
 use shared::store::sessions;
 use uuid::Uuid;
@@ -17,7 +15,7 @@ use uuid::Uuid;
 /// The function.
 #[derive(Debug)]
 pub struct LoadSession {
-    database: Arc<Database>,
+    store: Store,
 }
 
 #[derive(Serialize)]
@@ -38,10 +36,10 @@ struct Origin {
 }
 
 impl LoadSession {
-    /// The function on a database.
+    /// The function on a store.
     #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 }
 
@@ -56,10 +54,10 @@ impl Endpoint for LoadSession {
         observed::session(session_id);
         let at = request.query_id("at")?;
         request.refuse_in_body("at")?;
-        let (database, caller) = (&self.database, request.caller());
+        let (store, caller) = (&self.store, request.caller());
 
         let Some(message_id) = at else {
-            let resumed = sessions::resume(database, caller, session_id).await?;
+            let resumed = sessions::resume(store, caller, session_id).await?;
             return Reply::json(&LoadSessionReply {
                 success: true,
                 session_id,
@@ -71,7 +69,7 @@ impl Endpoint for LoadSession {
         };
 
         let copy_id = new_id();
-        let copy = sessions::fork(database, caller, session_id, message_id, copy_id).await?;
+        let copy = sessions::fork(store, caller, session_id, message_id, copy_id).await?;
         Reply::json(&LoadSessionReply {
             success: true,
             session_id: copy_id,

@@ -3,7 +3,7 @@
 use shared::lambda::{SystemRoots, run};
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(SystemRoots::Unused, |database| {
-        Box::pin(async { Ok(load_session::LoadSession::new(database)) })
+    run(SystemRoots::Unused, |store| {
+        Box::pin(async { Ok(load_session::LoadSession::new(store)) })
     })
 }

@@ -1,22 +1,20 @@
 //! `POST /chat/reset`: closes a session, keeps its record, and opens a new one.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use shared::database::Database;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
 use shared::ids::new_id;
 use shared::observed;
 use shared::problem::Problem;
+use shared::store::Store;
 use shared::store::sessions;
 use uuid::Uuid;
 
 /// The function.
 #[derive(Debug)]
 pub struct Reset {
-    database: Arc<Database>,
+    store: Store,
 }
 
 #[derive(Serialize)]
@@ -28,10 +26,10 @@ struct ResetReply {
 }
 
 impl Reset {
-    /// The function on a database.
+    /// The function on a store.
     #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 }
 
@@ -44,15 +42,15 @@ impl Endpoint for Reset {
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let session_id = request.query_id("session_id")?;
         request.refuse_in_body("session_id")?;
-        let (database, caller) = (&self.database, request.caller());
+        let (store, caller) = (&self.store, request.caller());
 
         let new_session_id = new_id();
         observed::session(session_id.unwrap_or(new_session_id));
         match session_id {
             Some(session_id) => {
-                sessions::reset(database, caller, session_id, new_session_id).await?;
+                sessions::reset(store, caller, session_id, new_session_id).await?;
             }
-            None => sessions::open(database, caller, new_session_id).await?,
+            None => sessions::open(store, caller, new_session_id).await?,
         }
 
         Reply::json(&ResetReply {

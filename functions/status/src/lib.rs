@@ -1,21 +1,19 @@
 //! `GET /chat/status`: statistics of a session; without one, the state of the service.
 
-use std::sync::Arc;
-
 use serde::Serialize;
-use shared::database::Database;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
 use shared::observed;
 use shared::problem::Problem;
+use shared::store::Store;
 use shared::store::sessions::{self, Statistics};
 use uuid::Uuid;
 
 /// The function.
 #[derive(Debug)]
 pub struct Status {
-    database: Arc<Database>,
+    store: Store,
 }
 
 #[derive(Serialize)]
@@ -44,10 +42,10 @@ struct Service {
 }
 
 impl Status {
-    /// The function on a database.
+    /// The function on a store.
     #[must_use]
-    pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub fn new(store: Store) -> Self {
+        Self { store }
     }
 }
 
@@ -59,10 +57,10 @@ impl Endpoint for Status {
     /// [`Problem::InvalidRequest`], [`Problem::SessionNotFound`], or a database problem that says
     /// why the service cannot be used.
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
-        let (database, caller) = (&self.database, request.caller());
+        let (store, caller) = (&self.store, request.caller());
 
         let Some(session_id) = request.query_id("session_id")? else {
-            let schema_version = sessions::schema_version(database, caller).await?;
+            let schema_version = sessions::schema_version(store, caller).await?;
             return Reply::json(&ServiceReply {
                 success: true,
                 session_id: None,
@@ -77,7 +75,7 @@ impl Endpoint for Status {
         };
 
         observed::session(session_id);
-        let statistics = sessions::statistics(database, caller, session_id).await?;
+        let statistics = sessions::statistics(store, caller, session_id).await?;
         Reply::json(&SessionReply {
             success: true,
             session_id,

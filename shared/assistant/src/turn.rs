@@ -1,12 +1,11 @@
 //! A turn from beginning to end, whichever function it is for.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use shared::caller::Caller;
-use shared::database::Database;
 use shared::ids::new_id;
 use shared::problem::Problem;
+use shared::store::Store;
 use shared::store::turns::{self, Answer, ContextMessage, Lease, Question, Turn, TurnStart};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -27,7 +26,7 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 /// The assistant: a model, and the turns it takes.
 #[derive(Debug)]
 pub struct Assistant {
-    database: Arc<Database>,
+    store: Store,
     config: AssistantConfig,
 }
 
@@ -43,10 +42,10 @@ pub struct TurnEnd {
 }
 
 impl Assistant {
-    /// An assistant with its conversations in a database.
+    /// An assistant with its conversations in a store.
     #[must_use]
-    pub fn new(database: Arc<Database>, config: AssistantConfig) -> Self {
-        Self { database, config }
+    pub fn new(store: Store, config: AssistantConfig) -> Self {
+        Self { store, config }
     }
 
     /// Takes a turn: stores the question, asks the model, stores the answer. If the question was
@@ -72,7 +71,7 @@ impl Assistant {
             duration: self.config.model_timeout + LEASE_MARGIN,
         };
         let context = self.config.context;
-        let begun = turns::begin(&self.database, caller, question, lease, context).await;
+        let begun = turns::begin(&self.store, caller, question, lease, context).await;
         let turn = match begun {
             Ok(TurnStart::Started(turn)) => turn,
             Ok(TurnStart::Replayed { answer, seq }) => {
@@ -94,7 +93,7 @@ impl Assistant {
         };
 
         let finished = match self.ask(caller, question, &turn).await {
-            Ok(answer) => turns::finish(&self.database, caller, session_id, &turn, lease, &answer)
+            Ok(answer) => turns::finish(&self.store, caller, session_id, &turn, lease, &answer)
                 .await
                 .map(|seq| (answer, seq)),
             Err(problem) => Err(problem),
@@ -168,7 +167,7 @@ impl Assistant {
             deadline: caller.deadline.min(Instant::now() + ABANDON_TIMEOUT),
             ..caller.clone()
         };
-        if let Err(problem) = turns::abandon(&self.database, &caller, session_id, lease).await {
+        if let Err(problem) = turns::abandon(&self.store, &caller, session_id, lease).await {
             tracing::warn!(
                 code = problem.code(),
                 "the lease of a failed turn could not be released and will expire"

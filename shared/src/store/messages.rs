@@ -11,9 +11,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::query;
+use super::Store;
 use crate::caller::Caller;
-use crate::database::{Database, DatabaseError};
+use crate::database::DatabaseError;
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
@@ -134,7 +134,7 @@ pub struct History {
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
 pub async fn history(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
     page: Page,
@@ -147,20 +147,20 @@ pub async fn history(
     } else {
         &HISTORY_ASCENDING
     };
-    let rows = query(
-        database,
-        caller,
-        statement,
-        &[
-            (&session_id, Type::UUID),
-            (&caller.owner_key(), Type::TEXT),
-            (&after, Type::INT8),
-            (&before, Type::INT8),
-            (&limit, Type::INT8),
-            (&MAX_MEASURED_BYTES, Type::INT8),
-        ],
-    )
-    .await?;
+    let rows = store
+        .query(
+            caller,
+            statement,
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&after, Type::INT8),
+                (&before, Type::INT8),
+                (&limit, Type::INT8),
+                (&MAX_MEASURED_BYTES, Type::INT8),
+            ],
+        )
+        .await?;
 
     let first = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: i64 = first

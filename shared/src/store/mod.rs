@@ -1,54 +1,75 @@
-//! The statements that requests run, one module for each table. Every statement takes the caller's
-//! owner, so that another owner's session does not exist for it.
+//! The statements that requests run, one module for each table: functions over a [`Store`]. Every
+//! statement takes the caller's owner, so that another owner's session does not exist for it.
 
 pub mod messages;
 pub mod rights;
 pub mod sessions;
 pub mod turns;
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 
-/// Runs one statement in one round trip. If it fails and rights may be missing, the error names
-/// them.
-///
-/// # Errors
-/// [`DatabaseError`].
-async fn query(
-    database: &Database,
-    caller: &Caller,
-    statement: &str,
-    parameters: &[Parameter<'_>],
-) -> Result<Vec<Row>, DatabaseError> {
-    let answered = database.query(caller.deadline, statement, parameters).await;
-    explained(database, caller, answered).await
+/// Where the conversations are: what the functions and the assistant are handed to run statements
+/// on. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Arc<Database>,
 }
 
-/// Like [`query`], for a statement whose work grows with the session.
-///
-/// # Errors
-/// [`DatabaseError`].
-async fn query_at_length(
-    database: &Database,
-    caller: &Caller,
-    statement: &str,
-    parameters: &[Parameter<'_>],
-) -> Result<Vec<Row>, DatabaseError> {
-    let answered = database
-        .query_at_length(caller.deadline, statement, parameters)
-        .await;
-    explained(database, caller, answered).await
-}
+impl Store {
+    /// The store in a database.
+    #[must_use]
+    pub fn new(database: Arc<Database>) -> Self {
+        Self { database }
+    }
 
-async fn explained(
-    database: &Database,
-    caller: &Caller,
-    answered: Result<Vec<Row>, DatabaseError>,
-) -> Result<Vec<Row>, DatabaseError> {
-    match answered {
-        Err(error) => Err(rights::explain(database, caller.deadline, error).await),
-        rows => rows,
+    /// Runs one statement in one round trip. If it fails and rights may be missing, the error names
+    /// them.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    async fn query(
+        &self,
+        caller: &Caller,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let answered = self
+            .database
+            .query(caller.deadline, statement, parameters)
+            .await;
+        self.explained(caller, answered).await
+    }
+
+    /// Like [`Self::query`], for a statement whose work grows with the session.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    async fn query_at_length(
+        &self,
+        caller: &Caller,
+        statement: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let answered = self
+            .database
+            .query_at_length(caller.deadline, statement, parameters)
+            .await;
+        self.explained(caller, answered).await
+    }
+
+    async fn explained(
+        &self,
+        caller: &Caller,
+        answered: Result<Vec<Row>, DatabaseError>,
+    ) -> Result<Vec<Row>, DatabaseError> {
+        match answered {
+            Err(error) => Err(rights::explain(&self.database, caller.deadline, error).await),
+            rows => rows,
+        }
     }
 }

@@ -8,10 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::Store;
 use super::messages::{Message, latest_that_fit, read_all};
-use super::{query, query_at_length};
 use crate::caller::Caller;
-use crate::database::{Database, DatabaseError, Parameter};
+use crate::database::{DatabaseError, Parameter};
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
@@ -112,13 +112,13 @@ pub struct Resumed {
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
 pub async fn statistics(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
 ) -> Result<Statistics, Problem> {
     let parameters: [Parameter<'_>; 2] =
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
-    let rows = query(database, caller, STATISTICS, &parameters).await?;
+    let rows = store.query(caller, STATISTICS, &parameters).await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let read = || -> Result<Statistics, DatabaseError> {
         Ok(Statistics {
@@ -148,8 +148,8 @@ pub async fn statistics(
 ///
 /// # Errors
 /// A database problem: finding one is the purpose.
-pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32, Problem> {
-    let rows = query(database, caller, SERVICE, &[]).await?;
+pub async fn schema_version(store: &Store, caller: &Caller) -> Result<i32, Problem> {
+    let rows = store.query(caller, SERVICE, &[]).await?;
     let row = rows
         .first()
         .ok_or_else(|| DatabaseError::unexpected("no row of service state"))?;
@@ -161,10 +161,10 @@ pub async fn schema_version(database: &Database, caller: &Caller) -> Result<i32,
 ///
 /// # Errors
 /// A database problem.
-pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Result<(), Problem> {
+pub async fn open(store: &Store, caller: &Caller, session_id: Uuid) -> Result<(), Problem> {
     let parameters: [Parameter<'_>; 2] =
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
-    query(database, caller, OPEN, &parameters).await?;
+    store.query(caller, OPEN, &parameters).await?;
     Ok(())
 }
 
@@ -173,7 +173,7 @@ pub async fn open(database: &Database, caller: &Caller, session_id: Uuid) -> Res
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
 pub async fn reset(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
     new_session_id: Uuid,
@@ -183,7 +183,7 @@ pub async fn reset(
         (&caller.owner_key(), Type::TEXT),
         (&new_session_id, Type::UUID),
     ];
-    let rows = query(database, caller, RESET, &parameters).await?;
+    let rows = store.query(caller, RESET, &parameters).await?;
     rows.first()
         .map(|_| ())
         .ok_or(Problem::SessionNotFound(session_id))
@@ -193,22 +193,18 @@ pub async fn reset(
 ///
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
-pub async fn resume(
-    database: &Database,
-    caller: &Caller,
-    session_id: Uuid,
-) -> Result<Resumed, Problem> {
-    let rows = query(
-        database,
-        caller,
-        include_str!("sql/resume.sql"),
-        &[
-            (&session_id, Type::UUID),
-            (&caller.owner_key(), Type::TEXT),
-            (&RECENT_MESSAGES, Type::INT8),
-        ],
-    )
-    .await?;
+pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<Resumed, Problem> {
+    let rows = store
+        .query(
+            caller,
+            include_str!("sql/resume.sql"),
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&RECENT_MESSAGES, Type::INT8),
+            ],
+        )
+        .await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
     Ok(Resumed {
@@ -223,27 +219,27 @@ pub async fn resume(
 /// [`Problem::SessionNotFound`], [`Problem::MessageNotFound`], [`Problem::InvalidRequest`] for a copy
 /// that would be too long, or a database problem.
 pub async fn fork(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
     message_id: Uuid,
     new_session_id: Uuid,
 ) -> Result<Resumed, Problem> {
-    let rows = query_at_length(
-        database,
-        caller,
-        include_str!("sql/fork.sql"),
-        &[
-            (&session_id, Type::UUID),
-            (&caller.owner_key(), Type::TEXT),
-            (&message_id, Type::UUID),
-            (&new_session_id, Type::UUID),
-            (&RECENT_MESSAGES, Type::INT8),
-            (&MAX_COPIED_MESSAGES, Type::INT8),
-            (&MAX_COPIED_BYTES, Type::INT8),
-        ],
-    )
-    .await?;
+    let rows = store
+        .query_at_length(
+            caller,
+            include_str!("sql/fork.sql"),
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&message_id, Type::UUID),
+                (&new_session_id, Type::UUID),
+                (&RECENT_MESSAGES, Type::INT8),
+                (&MAX_COPIED_MESSAGES, Type::INT8),
+                (&MAX_COPIED_BYTES, Type::INT8),
+            ],
+        )
+        .await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: Option<i64> = row.try_get("message_count").map_err(DatabaseError::from)?;
     let message_count = message_count.ok_or(Problem::MessageNotFound(message_id))?;

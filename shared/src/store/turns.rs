@@ -11,9 +11,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::query;
+use super::Store;
 use crate::caller::Caller;
-use crate::database::{Database, DatabaseError, Parameter};
+use crate::database::{DatabaseError, Parameter};
 use crate::problem::Problem;
 
 /// How often [`begin`] decides again because the session changed meanwhile. Each time another turn
@@ -111,14 +111,14 @@ pub enum TurnStart {
 /// [`Problem::SessionNotFound`], [`Problem::MessageIdReused`], [`Problem::SessionInactive`],
 /// [`Problem::SessionBusy`], or a database problem.
 pub async fn begin(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     question: &Question,
     lease: Lease,
     context: ContextLimits,
 ) -> Result<TurnStart, Problem> {
     for _ in 0..MAX_DECISIONS {
-        let row = decide(database, caller, question, lease, context).await?;
+        let row = decide(store, caller, question, lease, context).await?;
         let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
         return match outcome.as_str() {
             "started" => Ok(TurnStart::Started(read_turn(&row)?)),
@@ -143,7 +143,7 @@ pub async fn begin(
 /// [`Problem::SessionBusy`] when the lease expired and another call took over the turn; then
 /// nothing is stored. Or a database problem.
 pub async fn finish(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
     turn: &Turn,
@@ -156,26 +156,26 @@ pub async fn finish(
     // The second attempt sees an answer that was stored by a statement whose own reply was lost and
     // that was still running when it was retried.
     for _ in 0..2 {
-        let rows = query(
-            database,
-            caller,
-            include_str!("sql/finish_turn.sql"),
-            &[
-                (&session_id, Type::UUID),
-                (&caller.owner_key(), Type::TEXT),
-                (&lease.lease_id, Type::UUID),
-                (&turn.question_seq, Type::INT8),
-                (&answer.response_id, Type::UUID),
-                (&answer.content, Type::TEXT),
-                (&audio_files, Type::JSONB),
-                (&audio_file_count, Type::INT8),
-                (&function_calls, Type::JSONB),
-                (&answer.model, Type::TEXT),
-                (&answer.input_tokens, Type::INT8),
-                (&answer.output_tokens, Type::INT8),
-            ],
-        )
-        .await?;
+        let rows = store
+            .query(
+                caller,
+                include_str!("sql/finish_turn.sql"),
+                &[
+                    (&session_id, Type::UUID),
+                    (&caller.owner_key(), Type::TEXT),
+                    (&lease.lease_id, Type::UUID),
+                    (&turn.question_seq, Type::INT8),
+                    (&answer.response_id, Type::UUID),
+                    (&answer.content, Type::TEXT),
+                    (&audio_files, Type::JSONB),
+                    (&audio_file_count, Type::INT8),
+                    (&function_calls, Type::JSONB),
+                    (&answer.model, Type::TEXT),
+                    (&answer.input_tokens, Type::INT8),
+                    (&answer.output_tokens, Type::INT8),
+                ],
+            )
+            .await?;
         if let Some(row) = rows.first() {
             return Ok(row.try_get("seq").map_err(DatabaseError::from)?);
         }
@@ -188,7 +188,7 @@ pub async fn finish(
 /// # Errors
 /// A database problem; then the lease expires by itself.
 pub async fn abandon(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     session_id: Uuid,
     lease: Lease,
@@ -198,41 +198,37 @@ pub async fn abandon(
         (&caller.owner_key(), Type::TEXT),
         (&lease.lease_id, Type::UUID),
     ];
-    query(
-        database,
-        caller,
-        include_str!("sql/abandon_turn.sql"),
-        &parameters,
-    )
-    .await?;
+    store
+        .query(caller, include_str!("sql/abandon_turn.sql"), &parameters)
+        .await?;
     Ok(())
 }
 
 async fn decide(
-    database: &Database,
+    store: &Store,
     caller: &Caller,
     question: &Question,
     lease: Lease,
     context: ContextLimits,
 ) -> Result<Row, DatabaseError> {
-    let rows = query(
-        database,
-        caller,
-        include_str!("sql/begin_turn.sql"),
-        &[
-            (&question.session_id, Type::UUID),
-            (&caller.owner_key(), Type::TEXT),
-            (&question.message_id, Type::UUID),
-            (&question.content, Type::TEXT),
-            (&question.audio_files, Type::JSONB),
-            (&question.metadata, Type::JSONB),
-            (&lease.lease_id, Type::UUID),
-            (&lease.duration.as_secs_f64(), Type::FLOAT8),
-            (&context.messages, Type::INT8),
-            (&context.characters, Type::INT8),
-        ],
-    )
-    .await?;
+    let rows = store
+        .query(
+            caller,
+            include_str!("sql/begin_turn.sql"),
+            &[
+                (&question.session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&question.message_id, Type::UUID),
+                (&question.content, Type::TEXT),
+                (&question.audio_files, Type::JSONB),
+                (&question.metadata, Type::JSONB),
+                (&lease.lease_id, Type::UUID),
+                (&lease.duration.as_secs_f64(), Type::FLOAT8),
+                (&context.messages, Type::INT8),
+                (&context.characters, Type::INT8),
+            ],
+        )
+        .await?;
     rows.into_iter()
         .next()
         .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))
