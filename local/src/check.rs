@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use shared::database::Connection;
+use shared::database::{Connection, DatabaseError};
 use shared::store::rights;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use crate::LocalError;
 use crate::database::LocalDatabase;
@@ -23,6 +24,27 @@ const SERVER: &str = "
         current_database()::text as database_name,
         (select ssl from pg_stat_ssl where pid = pg_backend_pid()) as uses_tls,
         (select version from pg_stat_ssl where pid = pg_backend_pid()) as tls_version";
+
+/// The server that answers, and whom it takes us for.
+struct Server {
+    version: String,
+    user_name: String,
+    database_name: String,
+    uses_tls: Option<bool>,
+    tls_version: Option<String>,
+}
+
+impl Server {
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            version: row.try_get("version")?,
+            user_name: row.try_get("user_name")?,
+            database_name: row.try_get("database_name")?,
+            uses_tls: row.try_get("uses_tls")?,
+            tls_version: row.try_get("tls_version")?,
+        })
+    }
+}
 
 /// Runs the test on the database that `cargo run` uses.
 pub async fn check() -> Result<(), LocalError> {
@@ -48,34 +70,19 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         .map_err(|_| LocalError::new("the database does not answer; check the host"))?
         .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;
 
-    let cannot_ask = |error: tokio_postgres::Error| {
-        LocalError::new(format!(
-            "cannot query the server: {}",
-            shared::database::DatabaseError::from(error)
-        ))
-    };
-    let row = connection
-        .client()
-        .query_typed_one(SERVER, &[])
+    let server = identify(&connection)
         .await
-        .map_err(cannot_ask)?;
-    let text = |column| row.try_get::<_, String>(column).map_err(cannot_ask);
+        .map_err(|error| LocalError::new(format!("cannot query the server: {error}")))?;
     println!(
         "server    PostgreSQL {}, connected as {} to {}",
-        text("version")?,
-        text("user_name")?,
-        text("database_name")?
+        server.version, server.user_name, server.database_name
     );
     let mode = database.config.ssl_mode();
     let mode = mode.map_or_else(String::new, |mode| mode.to_string());
-    let tls_version: Option<String> = row.try_get("tls_version").map_err(cannot_ask)?;
-    match row
-        .try_get::<_, Option<bool>>("uses_tls")
-        .map_err(cannot_ask)?
-    {
+    match server.uses_tls {
         Some(true) => println!(
             "TLS       {}, sslmode {mode}",
-            tls_version.as_deref().unwrap_or("on"),
+            server.tls_version.as_deref().unwrap_or("on"),
         ),
         _ => println!("TLS       off, sslmode {mode}"),
     }
@@ -111,4 +118,9 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
             "the database user lacks rights; grant the ones listed above",
         )),
     }
+}
+
+async fn identify(connection: &Connection) -> Result<Server, DatabaseError> {
+    let row = connection.client().query_typed_one(SERVER, &[]).await?;
+    Server::read(&row)
 }

@@ -21,7 +21,7 @@ use crate::time::Timestamp;
 const MAX_PAGE_MESSAGES: i64 = 28_000;
 
 /// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
-pub const MAX_PAGE_BYTES: usize = 5_000_000;
+const MAX_PAGE_BYTES: usize = 5_000_000;
 
 /// The longest page as Lambda carries it: JSON inside a JSON string, in which each quotation mark
 /// and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
@@ -84,16 +84,8 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads a row; `None` if an outer join found no message.
-    ///
-    /// # Errors
-    /// [`DatabaseError`] when the row lacks a column.
-    pub fn read(row: &Row) -> Result<Option<Self>, DatabaseError> {
-        let Some(seq) = row.try_get("seq")? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
-            seq,
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
             role: row.try_get("role")?,
             content: row.try_get("content")?,
             message_id: row.try_get("message_id")?,
@@ -101,7 +93,8 @@ impl Message {
             audio_files: row.try_get("audio_files")?,
             function_calls: row.try_get("function_calls")?,
             metadata: row.try_get("metadata")?,
-        }))
+            seq: row.try_get("seq")?,
+        })
     }
 }
 
@@ -183,21 +176,26 @@ pub async fn history(
     })
 }
 
-/// Reads the messages of rows, without the row that only stands for an empty session.
+/// Reads the messages of rows, without the row that an outer join returns for no message.
 ///
 /// # Errors
 /// [`DatabaseError`] when a row lacks a column.
-pub fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
-    rows.iter()
-        .filter_map(|row| Message::read(row).transpose())
-        .collect()
+pub(super) fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
+    let mut messages = Vec::with_capacity(rows.len());
+    for row in rows {
+        let seq: Option<i64> = row.try_get("seq")?;
+        if seq.is_some() {
+            messages.push(Message::read(row)?);
+        }
+    }
+    Ok(messages)
 }
 
 /// Drops the earliest messages if they would not all fit into an answer.
 ///
 /// # Errors
 /// [`Problem::Internal`] when a message cannot be written as JSON.
-pub fn latest_that_fit(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
+pub(super) fn latest_that_fit(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
     messages.reverse();
     let mut latest = cut_to_size(messages)?;
     latest.reverse();

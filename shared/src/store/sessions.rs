@@ -98,6 +98,30 @@ pub struct Statistics {
     pub output_tokens: i64,
 }
 
+impl Statistics {
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            session_id: row.try_get("session_id")?,
+            created_at: Timestamp(row.try_get("created_at")?),
+            updated_at: Timestamp(row.try_get("updated_at")?),
+            is_active: row.try_get("is_active")?,
+            message_count: row.try_get("message_count")?,
+            user_messages: row.try_get("user_messages")?,
+            assistant_messages: row.try_get("assistant_messages")?,
+            first_message_time: row
+                .try_get::<_, Option<_>>("first_message_time")?
+                .map(Timestamp),
+            last_message_time: row
+                .try_get::<_, Option<_>>("last_message_time")?
+                .map(Timestamp),
+            duration_seconds: row.try_get("duration_seconds")?,
+            audio_files_provided: row.try_get("audio_files_provided")?,
+            input_tokens: row.try_get("input_tokens")?,
+            output_tokens: row.try_get("output_tokens")?,
+        })
+    }
+}
+
 /// The end of the history of a session that continues.
 #[derive(Debug)]
 pub struct Resumed {
@@ -120,28 +144,7 @@ pub async fn statistics(
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
     let rows = store.query(caller, STATISTICS, &parameters).await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
-    let read = || -> Result<Statistics, DatabaseError> {
-        Ok(Statistics {
-            session_id: row.try_get("session_id")?,
-            created_at: Timestamp(row.try_get("created_at")?),
-            updated_at: Timestamp(row.try_get("updated_at")?),
-            is_active: row.try_get("is_active")?,
-            message_count: row.try_get("message_count")?,
-            user_messages: row.try_get("user_messages")?,
-            assistant_messages: row.try_get("assistant_messages")?,
-            first_message_time: row
-                .try_get::<_, Option<_>>("first_message_time")?
-                .map(Timestamp),
-            last_message_time: row
-                .try_get::<_, Option<_>>("last_message_time")?
-                .map(Timestamp),
-            duration_seconds: row.try_get("duration_seconds")?,
-            audio_files_provided: row.try_get("audio_files_provided")?,
-            input_tokens: row.try_get("input_tokens")?,
-            output_tokens: row.try_get("output_tokens")?,
-        })
-    };
-    Ok(read()?)
+    Ok(Statistics::read(row)?)
 }
 
 /// Checks that the database can be used by touching each table; returns the schema's version.

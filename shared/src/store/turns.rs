@@ -72,6 +72,26 @@ pub struct Turn {
     pub context: Vec<ContextMessage>,
 }
 
+impl Turn {
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        let roles: Vec<String> = row
+            .try_get::<_, Option<_>>("context_roles")?
+            .unwrap_or_default();
+        let contents: Vec<String> = row
+            .try_get::<_, Option<_>>("context_contents")?
+            .unwrap_or_default();
+        let context = roles
+            .into_iter()
+            .zip(contents)
+            .map(|(role, content)| ContextMessage { role, content })
+            .collect();
+        Ok(Self {
+            question_seq: row.try_get("question_seq")?,
+            context,
+        })
+    }
+}
+
 /// An assistant's message.
 #[derive(Debug)]
 pub struct Answer {
@@ -89,6 +109,25 @@ pub struct Answer {
     pub input_tokens: i64,
     /// Tokens the model wrote.
     pub output_tokens: i64,
+}
+
+impl Answer {
+    fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            response_id: row.try_get("response_id")?,
+            content: row.try_get("content")?,
+            audio_files: from_array(row.try_get("audio_files")?),
+            function_calls: from_array(row.try_get("function_calls")?),
+            // Answers from before models were recorded have none.
+            model: row.try_get::<_, Option<_>>("model")?.unwrap_or_default(),
+            input_tokens: row
+                .try_get::<_, Option<_>>("input_tokens")?
+                .unwrap_or_default(),
+            output_tokens: row
+                .try_get::<_, Option<_>>("output_tokens")?
+                .unwrap_or_default(),
+        })
+    }
 }
 
 /// How a turn begins.
@@ -121,9 +160,9 @@ pub async fn begin(
         let row = decide(store, caller, question, lease, context).await?;
         let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
         return match outcome.as_str() {
-            "started" => Ok(TurnStart::Started(read_turn(&row)?)),
+            "started" => Ok(TurnStart::Started(Turn::read(&row)?)),
             "answered" => Ok(TurnStart::Replayed {
-                answer: read_answer(&row)?,
+                answer: Answer::read(&row)?,
                 seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
             }),
             "not_found" => Err(Problem::SessionNotFound(question.session_id)),
@@ -232,41 +271,6 @@ async fn decide(
     rows.into_iter()
         .next()
         .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))
-}
-
-fn read_turn(row: &Row) -> Result<Turn, DatabaseError> {
-    let roles: Vec<String> = row
-        .try_get::<_, Option<_>>("context_roles")?
-        .unwrap_or_default();
-    let contents: Vec<String> = row
-        .try_get::<_, Option<_>>("context_contents")?
-        .unwrap_or_default();
-    let context = roles
-        .into_iter()
-        .zip(contents)
-        .map(|(role, content)| ContextMessage { role, content })
-        .collect();
-    Ok(Turn {
-        question_seq: row.try_get("question_seq")?,
-        context,
-    })
-}
-
-fn read_answer(row: &Row) -> Result<Answer, DatabaseError> {
-    Ok(Answer {
-        response_id: row.try_get("response_id")?,
-        content: row.try_get("content")?,
-        audio_files: from_array(row.try_get("audio_files")?),
-        function_calls: from_array(row.try_get("function_calls")?),
-        // Answers from before models were recorded have none.
-        model: row.try_get::<_, Option<_>>("model")?.unwrap_or_default(),
-        input_tokens: row
-            .try_get::<_, Option<_>>("input_tokens")?
-            .unwrap_or_default(),
-        output_tokens: row
-            .try_get::<_, Option<_>>("output_tokens")?
-            .unwrap_or_default(),
-    })
 }
 
 /// An empty list is stored as null, not as an empty array.
