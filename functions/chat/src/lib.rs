@@ -64,7 +64,12 @@ impl Endpoint for Chat {
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let question = question(&request)?;
         observed::session(question.session_id);
-        let end = self.assistant.turn(request.caller(), &question).await?;
+        // The reply carries the whole text, so nothing is done with its pieces.
+        let sink = &mut |_: &str| {};
+        let end = self
+            .assistant
+            .turn(request.caller(), &question, sink)
+            .await?;
         let reply = reply(&question, &end)?;
         Ok(if end.is_replayed {
             reply.replayed()

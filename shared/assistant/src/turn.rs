@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::config::AssistantConfig;
 use crate::metrics;
-use crate::model::ModelFailure;
+use crate::model::{ModelFailure, TextSink};
 
 /// The part of the caller's time reserved for storing the answer.
 const FINISH_RESERVE: Duration = Duration::from_secs(3);
@@ -51,11 +51,20 @@ impl Assistant {
     /// Takes a turn: stores the question, asks the model, stores the answer. If the question was
     /// answered before, returns that answer.
     ///
+    /// `sink` gets the text of the answer before it is stored, so the turn may still fail after it:
+    /// from the built-in model word by word, from a remote one in one piece, because remote models
+    /// are not streamed yet. An earlier answer is one piece as well.
+    ///
     /// # Errors
     /// Those of [`turns::begin`] and [`turns::finish`], and the model's. If the question may have
     /// been stored, the error names the turn, so that the caller can retry it.
-    pub async fn turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
-        let ended = self.take_turn(caller, question).await;
+    pub async fn turn(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        sink: TextSink<'_>,
+    ) -> Result<TurnEnd, Problem> {
+        let ended = self.take_turn(caller, question, sink).await;
         match &ended {
             Ok(end) if end.is_replayed => metrics::replayed(),
             Ok(_) => metrics::stored(),
@@ -64,7 +73,12 @@ impl Assistant {
         ended
     }
 
-    async fn take_turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
+    async fn take_turn(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        sink: TextSink<'_>,
+    ) -> Result<TurnEnd, Problem> {
         let (session_id, message_id) = (question.session_id, question.message_id);
         let lease = Lease {
             lease_id: new_id(),
@@ -75,6 +89,7 @@ impl Assistant {
         let turn = match begun {
             Ok(TurnStart::Started(turn)) => turn,
             Ok(TurnStart::Replayed { answer, seq }) => {
+                sink(&answer.content);
                 return Ok(TurnEnd {
                     answer,
                     seq,
@@ -92,7 +107,7 @@ impl Assistant {
             Err(problem) => return Err(problem),
         };
 
-        let finished = match self.ask(caller, question, &turn).await {
+        let finished = match self.ask(caller, question, &turn, sink).await {
             Ok(answer) => turns::finish(&self.store, caller, session_id, &turn, lease, &answer)
                 .await
                 .map(|seq| (answer, seq)),
@@ -117,10 +132,12 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
+        sink: TextSink<'_>,
     ) -> Result<Answer, Problem> {
         let asked = Instant::now();
         let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
-        let answered = timeout_at(limit, self.answer(&turn.context, &question.content)).await;
+        let answer = self.answer(&turn.context, &question.content, sink);
+        let answered = timeout_at(limit, answer).await;
         metrics::asked(asked.elapsed());
         match answered {
             Ok(Ok(answer)) => {
@@ -141,6 +158,7 @@ impl Assistant {
         &self,
         mut context: &[ContextMessage],
         question: &str,
+        sink: TextSink<'_>,
     ) -> Result<Answer, ModelFailure> {
         let AssistantConfig {
             model,
@@ -148,7 +166,10 @@ impl Assistant {
             ..
         } = &self.config;
         loop {
-            match model.answer(system_prompt, context, question).await {
+            match model
+                .answer(system_prompt, context, question, &mut *sink)
+                .await
+            {
                 Err(failure) if failure.is_context_exceeded() && !context.is_empty() => {
                     tracing::info!(
                         messages = context.len(),

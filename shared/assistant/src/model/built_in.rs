@@ -61,6 +61,11 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
     }
 }
 
+/// The words of a text, each with the white space after it.
+pub fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split_inclusive(char::is_whitespace)
+}
+
 /// The sentence about the user's earlier messages.
 fn memory(context: &[ContextMessage]) -> Option<String> {
     let mut said = context.iter().filter(|message| message.role == "user");

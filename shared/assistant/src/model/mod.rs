@@ -16,6 +16,9 @@ use crate::recordings::Catalogue;
 /// The longest model name that is stored, in characters. Providers may return any name.
 const MAX_NAME_CHARACTERS: usize = 200;
 
+/// Takes the text of an answer in pieces, which together are the answer's content.
+pub type TextSink<'a> = &'a mut (dyn FnMut(&str) + Send);
+
 /// A model that answers a user's message.
 #[derive(Debug)]
 pub enum Model {
@@ -49,7 +52,9 @@ impl Model {
         }
     }
 
-    /// Answers `question`, which follows `context`.
+    /// Answers `question`, which follows `context`, and gives the text to `sink` as it will be
+    /// stored: the built-in model word by word, a remote one in one piece, because it is not
+    /// streamed yet. A model that fails gives nothing.
     ///
     /// # Errors
     /// [`ModelFailure`].
@@ -58,13 +63,19 @@ impl Model {
         system_prompt: &str,
         context: &[ContextMessage],
         question: &str,
+        sink: TextSink<'_>,
     ) -> Result<Answer, ModelFailure> {
         let answer = match self {
             Self::BuiltIn(catalogue) => built_in::answer(catalogue, context, question),
             Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
         };
+        let content = cut_off(storable_text(&answer.content));
+        match self {
+            Self::BuiltIn(_) => built_in::words(&content).for_each(sink),
+            Self::Remote(_) => sink(&content),
+        }
         Ok(Answer {
-            content: cut_off(storable_text(&answer.content)),
+            content,
             function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
             audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
             model: storable_text(&answer.model)
@@ -73,5 +84,22 @@ impl Model {
                 .collect(),
             ..answer
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_built_in_model_gives_its_answer_word_by_word_as_it_is_stored() {
+        let model = Model::built_in(Catalogue::sample());
+        let mut pieces: Vec<String> = Vec::new();
+        let mut sink = |piece: &str| pieces.push(piece.to_owned());
+        let answer = model.answer("", &[], "one\0  two\n\u{3000}three", &mut sink);
+        let content = answer.await.unwrap().content;
+        assert_eq!(pieces.concat(), content);
+        assert_eq!(pieces[..3], ["I ", "am ", "Daissy's "]);
+        assert!(content.contains("one\u{fffd}  two\n\u{3000}three"));
     }
 }
