@@ -17,7 +17,7 @@ use shared::problem::Problem;
 use shared::settings;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-use crate::LocalError;
+use crate::error::LocalError;
 use crate::service::refuse;
 
 /// The variable that lists the origins whose pages may call.

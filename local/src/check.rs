@@ -7,8 +7,8 @@ use shared::store::rights;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
-use crate::LocalError;
 use crate::database::LocalDatabase;
+use crate::error::LocalError;
 use crate::progress::shown;
 
 /// Timeout for connecting.

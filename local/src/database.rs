@@ -10,8 +10,8 @@ use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
 use tokio::time::sleep;
 
-use crate::LocalError;
 use crate::env_file;
+use crate::error::LocalError;
 use crate::postgres::{self, DATABASE, Durability, PostgresError, PostgresServer};
 use crate::progress::shown;
 

@@ -5,7 +5,7 @@ use std::env;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use crate::LocalError;
+use crate::error::LocalError;
 
 /// Loads `.env` from the current folder, otherwise from the project. Files in other parent folders are
 /// ignored, because they may belong to someone else.

@@ -11,6 +11,7 @@ mod check;
 mod database;
 pub mod endpoints;
 mod env_file;
+mod error;
 pub mod postgres;
 mod progress;
 pub mod router;
@@ -23,6 +24,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use database::LocalDatabase;
+pub use error::LocalError;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
@@ -36,17 +38,6 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
 While the server runs, the other commands use its database.
 
 Settings come from the environment or a .env file; .env.example explains each.";
-
-/// Why a command failed: a sentence for the person at the terminal.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct LocalError(String);
-
-impl LocalError {
-    fn new(sentence: impl Into<String>) -> Self {
-        Self(sentence.into())
-    }
-}
 
 /// Runs the command in the process's arguments; the exit code is 0 only on success.
 #[must_use]

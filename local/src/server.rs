@@ -17,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::LocalError;
 use crate::access::Access;
 use crate::database::LocalDatabase;
+use crate::error::LocalError;
 use crate::router::router;
 
 const DEFAULT_HOST: &str = "127.0.0.1";

@@ -9,8 +9,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::LocalError;
 use crate::database::LocalDatabase;
+use crate::error::LocalError;
 use crate::progress::shown;
 
 /// Returns a row for each violation.

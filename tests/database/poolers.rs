@@ -14,7 +14,8 @@ use support::{TestApi, pgbouncer, postgres};
 fn pooled(url: &str) -> String {
     let (before, rest) = url.rsplit_once(':').unwrap();
     let (_, database) = rest.split_once('/').unwrap();
-    format!("{before}:{}/{database}", pgbouncer::port())
+    let port = pgbouncer::port(postgres::server());
+    format!("{before}:{port}/{database}")
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ async fn a_dead_network_path_is_detected_by_the_probe() {
 #[tokio::test]
 async fn a_database_that_is_down_at_startup_is_reported_and_found_later() {
     let database = postgres::migrated_database().await;
-    let nobody = support::free_port();
+    let nobody = support::ports::free_port();
     let proxy = Proxy::start(nobody).await;
     let url = proxy.through(&postgres::app_url(&database));
     let environment = Environment::start(&url, &[]).await;

@@ -8,7 +8,8 @@ use local::supervisor::supervised;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::{free_port, programs, python};
+use crate::ports::free_port;
+use crate::{programs, python};
 
 /// The version to install.
 const MOTO: &str = "moto[server]==5.2.5";

@@ -13,6 +13,7 @@ pub mod local_run;
 pub mod log;
 pub mod model_server;
 pub mod pgbouncer;
+pub mod ports;
 pub mod postgres;
 pub mod programs;
 pub mod proxy;
@@ -20,9 +21,3 @@ pub mod python;
 pub mod tls_server;
 
 pub use api::TestApi;
-
-/// A port of this machine that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}

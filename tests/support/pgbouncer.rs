@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use local::postgres::PostgresServer;
 use local::supervisor::supervised;
 use uuid::Uuid;
 
-use crate::free_port;
-use crate::postgres;
+use crate::ports::free_port;
 use crate::programs::{self, Program};
 
 /// Timeout for starting.
@@ -26,12 +26,12 @@ struct PgBouncer {
 
 static POOLER: OnceLock<PgBouncer> = OnceLock::new();
 
-/// The port of the pooler of this run.
-pub fn port() -> u16 {
-    POOLER.get_or_init(start).port
+/// The port of the pooler of this run, which is in front of `server`.
+pub fn port(server: &PostgresServer) -> u16 {
+    POOLER.get_or_init(|| start(server)).port
 }
 
-fn start() -> PgBouncer {
+fn start(server: &PostgresServer) -> PgBouncer {
     let program = programs::pgbouncer();
     let folder = std::env::temp_dir().join(format!("daissy-pgbouncer-{}", Uuid::new_v4().simple()));
     fs::create_dir(&folder).unwrap();
@@ -39,7 +39,7 @@ fn start() -> PgBouncer {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let port = free_port();
     let config = folder.join("pgbouncer.ini");
-    fs::write(&config, configuration(program, port, &folder)).unwrap();
+    fs::write(&config, configuration(program, server, port, &folder)).unwrap();
     let mut command = supervised(&program.path, Some(&folder));
     command.envs(program.environment.iter().cloned());
     if rustix::process::geteuid().is_root() {
@@ -70,8 +70,7 @@ fn start() -> PgBouncer {
     }
 }
 
-fn configuration(program: &Program, port: u16, folder: &Path) -> String {
-    let server = postgres::server();
+fn configuration(program: &Program, server: &PostgresServer, port: u16, folder: &Path) -> String {
     let url = server.url("postgres");
     let credentials = url.split("//").nth(1).unwrap().split('@').next().unwrap();
     let (user, password) = credentials.split_once(':').unwrap();

@@ -129,7 +129,7 @@ pub fn hears_cancellations() -> bool {
 pub fn app_port() -> u16 {
     match std::env::var("TESTS_THROUGH").as_deref() {
         Err(_) | Ok("") => server().port(),
-        Ok("pgbouncer") => pgbouncer::port(),
+        Ok("pgbouncer") => pgbouncer::port(server()),
         Ok(other) => panic!("TESTS_THROUGH={other}: must be pgbouncer"),
     }
 }

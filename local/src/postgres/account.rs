@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::PostgresError;
+use super::error::PostgresError;
 
 /// Accounts to run the server as, best first. Every Unix has the last one.
 const NAMES: [&str; 2] = ["postgres", "nobody"];

@@ -12,12 +12,24 @@ use std::process::Command;
 use uuid::Uuid;
 
 use super::account::Account;
+use super::error::PostgresError;
 use super::files;
 use super::programs::Programs;
-use super::{Durability, PostgresError, SUPERUSER};
 
 /// The file with the connection string; it exists while the server runs.
 pub const DATABASE_URL: &str = "database-url";
+
+/// The superuser of our own server.
+pub const SUPERUSER: &str = "daissy";
+
+/// What happens to the data when the machine crashes, and when the server stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// It is kept.
+    Durable,
+    /// For tests: nothing is forced to the disk, and the folder is removed when the server stops.
+    Throwaway,
+}
 
 /// Creates the folder and locks other instances out of it.
 pub fn take(home: &Path, account: Option<&Account>) -> Result<File, PostgresError> {
@@ -108,6 +120,14 @@ pub fn major_of(home: &Path) -> Result<Option<u32>, PostgresError> {
         let cause = std::io::Error::from(ErrorKind::InvalidData);
         PostgresError::system(format!("{} is not PostgreSQL's data", data.display()))(cause)
     })
+}
+
+/// The connection string of the server that another instance runs in `home`; `None` if it has not
+/// started yet.
+pub(crate) fn url_in(home: &Path) -> Option<String> {
+    files::read(&home.join(DATABASE_URL))
+        .ok()
+        .filter(|url| !url.is_empty())
 }
 
 /// The password that was set when the data was created.

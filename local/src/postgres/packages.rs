@@ -16,8 +16,8 @@ use shared::causes::with_causes;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::PostgresError;
 use super::account::Account;
+use super::error::PostgresError;
 use super::programs::Programs;
 use crate::progress::shown;
 

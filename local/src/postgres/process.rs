@@ -12,11 +12,17 @@ use tokio::time::sleep;
 use tokio_postgres::types::Type;
 
 use super::account::Account;
-use super::folder::{DATABASE_URL, major_of, read_password, set_up, take};
+use super::error::PostgresError;
+use super::files;
+use super::folder::{DATABASE_URL, Durability, SUPERUSER, major_of, read_password, set_up, take};
+use super::home::home_for;
 use super::programs::Programs;
-use super::{DATABASE, Durability, PostgresError, SUPERUSER, files, home_for};
+use super::search;
 use crate::progress::shown;
 use crate::supervisor::{remover, supervised};
+
+/// The database that our own server has from the start.
+pub const DATABASE: &str = "daissy";
 
 /// Timeout for a server to start; recovering from a crash takes a while.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -93,7 +99,7 @@ impl PostgresServer {
         let data = home.join("data");
 
         let made_by = major_of(&home)?;
-        let programs = Programs::find(downloads, made_by, account.as_ref()).await?;
+        let programs = search::find(downloads, made_by, account.as_ref()).await?;
         let password = match made_by {
             Some(made_by) if made_by != programs.major => {
                 return Err(PostgresError::OtherVersion {
@@ -386,7 +392,7 @@ fn apart(command: &mut Command) -> std::io::Result<Child> {
     command.process_group(0).stdin(Stdio::piped()).spawn()
 }
 
-pub(crate) fn free_port() -> Result<u16, PostgresError> {
+fn free_port() -> Result<u16, PostgresError> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .map_err(PostgresError::system("cannot get a port on 127.0.0.1"))?;
     let address = listener
