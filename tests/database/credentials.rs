@@ -7,6 +7,7 @@ use ::migrate::{MigrateConfig, handle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use support::api::Answer;
 use support::certificates::Authority;
 use support::iam_gate::IamGate;
 use support::local_run::{LocalRun, run};
@@ -36,13 +37,11 @@ fn of_rds(role: &str, password: &str, database: &str) -> String {
 }
 
 async fn chat(server: &LocalRun) -> (u16, Value) {
-    let answer = reqwest::Client::new()
+    let request = reqwest::Client::new()
         .post(format!("{}/chat", server.address))
-        .json(&json!({ "query": "Hello" }))
-        .send()
-        .await
-        .unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap())
+        .json(&json!({ "query": "Hello" }));
+    let answer = Answer::over_http(request).await.unwrap();
+    (answer.status, answer.body)
 }
 
 #[tokio::test]

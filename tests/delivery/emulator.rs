@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use support::api::Answer;
 use support::emulator::Emulator;
 use support::postgres;
 
@@ -29,14 +30,15 @@ impl Api {
     }
 
     async fn post(&self, path: &str, body: Value) -> (u16, Value) {
-        let answer = self.client.post(self.url(path)).json(&body).send().await;
-        let answer = answer.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        let request = self.client.post(self.url(path)).json(&body);
+        let answer = Answer::over_http(request).await.unwrap();
+        (answer.status, answer.body)
     }
 
     async fn get(&self, path: &str) -> (u16, Value) {
-        let answer = self.client.get(self.url(path)).send().await.unwrap();
-        (answer.status().as_u16(), answer.json().await.unwrap())
+        let request = self.client.get(self.url(path));
+        let answer = Answer::over_http(request).await.unwrap();
+        (answer.status, answer.body)
     }
 }
 

@@ -9,6 +9,7 @@ use ::load_session::LoadSession;
 use ::reset::Reset;
 use ::status::Status;
 use assistant::{Assistant, AssistantConfig};
+use axum::http::HeaderName;
 use lambda_runtime::{Context, LambdaEvent};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -20,7 +21,7 @@ use shared::lambda::respond_to_event;
 use shared::store::Store;
 use uuid::Uuid;
 
-use support::postgres;
+use support::{contract, postgres};
 
 /// The five functions, called as Lambda calls them.
 struct Functions {
@@ -54,9 +55,17 @@ impl Functions {
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     let event = LambdaEvent::new(event.clone(), Context::default());
     let response = respond_to_event(function, &Reporter::to_log(), event).await;
-    assert!(!response.headers["x-request-id"].is_empty());
-    let body = serde_json::from_str(&response.body).unwrap();
-    (response.status_code, body)
+    let headers = response.headers.iter().map(|(name, value)| {
+        let name: HeaderName = name.parse().unwrap();
+        (name, value.parse().unwrap())
+    });
+    let [route, ..] = E::ROUTES else {
+        panic!("a function with a route")
+    };
+    let status = response.status_code;
+    let body = response.body.as_bytes();
+    let body = contract::check(route.method, route.path, status, &headers.collect(), body);
+    (status, body)
 }
 
 /// An event of an HTTP API (payload format 2.0), with the members that the functions read.

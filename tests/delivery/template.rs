@@ -4,12 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 use local::endpoints;
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use serde_json::{Value, json};
 use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
 
-use support::TestApi;
+use support::{TestApi, yaml};
 
 /// Timeout of an HTTP API for a function, in seconds.
 const API_TIMEOUT: u64 = 30;
@@ -40,31 +39,7 @@ const DOORS: [&str; 6] = [
 
 /// The template, with its short forms written out: `!Ref Api` is `{"Ref": "Api"}`.
 fn template() -> Value {
-    let documents = Yaml::load_from_str(include_str!("../../template.yaml")).unwrap();
-    plain(&documents[0])
-}
-
-fn plain(node: &Yaml<'_>) -> Value {
-    match node {
-        Yaml::Value(Scalar::Null) => Value::Null,
-        Yaml::Value(Scalar::Boolean(value)) => json!(value),
-        Yaml::Value(Scalar::Integer(value)) => json!(value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => json!(value.0),
-        Yaml::Value(Scalar::String(value)) => json!(value),
-        Yaml::Sequence(nodes) => nodes.iter().map(plain).collect(),
-        Yaml::Mapping(nodes) => nodes
-            .iter()
-            .map(|(name, value)| (name.as_str().unwrap().to_owned(), plain(value)))
-            .collect(),
-        Yaml::Tagged(tag, value) => {
-            let function = match &*tag.suffix {
-                name @ ("Ref" | "Condition") => name.to_owned(),
-                name => format!("Fn::{name}"),
-            };
-            json!({ function: plain(value) })
-        }
-        other => panic!("{other:?} does not belong in a template"),
-    }
+    yaml::read(include_str!("../../template.yaml"))
 }
 
 fn cargo_toml() -> Value {

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use support::api::Answer;
 use support::local_run::LocalRun;
 
 async fn post(address: &str, path: &str, body: Option<Value>) -> Value {
@@ -11,15 +12,17 @@ async fn post(address: &str, path: &str, body: Option<Value>) -> Value {
         Some(body) => request.json(&body),
         None => request,
     };
-    let response = request.send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    response.json().await.unwrap()
+    successful(request).await
 }
 
 async fn get(address: &str, path: &str) -> Value {
-    let response = reqwest::get(format!("{address}{path}")).await.unwrap();
-    assert_eq!(response.status(), 200);
-    response.json().await.unwrap()
+    successful(reqwest::Client::new().get(format!("{address}{path}"))).await
+}
+
+async fn successful(request: reqwest::RequestBuilder) -> Value {
+    let answer = Answer::over_http(request).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    answer.body
 }
 
 /// The fields of a chat response and their types.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use uuid::Uuid;
 
+use support::api::Answer;
 use support::local_run::{LocalRun, run, run_in};
 use support::model_server::{ModelServer, Reply};
 use support::postgres;
@@ -27,8 +28,13 @@ async fn chat(address: &str, body: &Value) -> (u16, Value) {
     let request = reqwest::Client::new()
         .post(format!("{address}/chat"))
         .json(body);
-    let response = request.send().await.unwrap();
-    (response.status().as_u16(), response.json().await.unwrap())
+    let answer = Answer::over_http(request).await.unwrap();
+    (answer.status, answer.body)
+}
+
+async fn get(url: &str) -> Value {
+    let request = reqwest::Client::new().get(url);
+    Answer::over_http(request).await.unwrap().body
 }
 
 #[tokio::test]
@@ -147,7 +153,7 @@ async fn a_caller_that_hangs_up_does_not_end_the_turn() {
     let history = format!("{}/chat/history/{session_id}", local.address);
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
-        let body: Value = reqwest::get(&history).await.unwrap().json().await.unwrap();
+        let body = get(&history).await;
         if body["message_count"] == 2 {
             break;
         }

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+use crate::contract;
 use crate::emulator::Emulator;
 use crate::local_run::LocalRun;
 use crate::postgres;
@@ -179,17 +180,7 @@ impl TestApi {
     /// Sends a request unchanged.
     pub async fn send(&self, request: Request<Body>) -> Answer {
         let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
-        let (status, headers, bytes) = self.environments[next].send(request).await;
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes).expect("every body is JSON")
-        };
-        Answer {
-            status,
-            headers,
-            body,
-        }
+        self.environments[next].send(request).await
     }
 
     /// Sends a request without a body.
@@ -395,28 +386,25 @@ impl Environment {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> (u16, HeaderMap, Vec<u8>) {
+    async fn send(&self, request: Request<Body>) -> Answer {
         match self {
             Self::Here(router) => {
+                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.clone().oneshot(request).await.unwrap();
                 let (parts, body) = response.into_parts();
                 let bytes = to_bytes(body, usize::MAX).await.unwrap();
-                (parts.status.as_u16(), parts.headers, bytes.to_vec())
+                Answer::new(&method, &path, parts.status.as_u16(), parts.headers, &bytes)
             }
             Self::There {
                 address, client, ..
             } => {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.unwrap();
-                let answer = client
+                let request = client
                     .request(parts.method, format!("{address}{}", parts.uri))
                     .headers(parts.headers)
-                    .body(body)
-                    .send()
-                    .await
-                    .unwrap();
-                let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-                (status, headers, answer.bytes().await.unwrap().to_vec())
+                    .body(body);
+                Answer::over_http(request).await.unwrap()
             }
         }
     }
@@ -439,6 +427,31 @@ fn variable(settings: &[(&str, &str)]) -> impl Fn(&str) -> Option<String> {
 }
 
 impl Answer {
+    /// An answer to a request, which the contract must allow.
+    #[track_caller]
+    fn new(method: &Method, path: &str, status: u16, headers: HeaderMap, bytes: &[u8]) -> Self {
+        let body = contract::check(method.as_str(), path, status, &headers, bytes);
+        Self {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Sends a request over HTTP.
+    ///
+    /// # Errors
+    /// When no answer arrives.
+    pub async fn over_http(request: reqwest::RequestBuilder) -> reqwest::Result<Self> {
+        let (client, request) = request.build_split();
+        let request = request?;
+        let (method, path) = (request.method().clone(), request.url().path().to_owned());
+        let answer = client.execute(request).await?;
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = answer.bytes().await?;
+        Ok(Self::new(&method, &path, status, headers, &bytes))
+    }
+
     /// Asserts the whole problem document except its `detail`, which is returned.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, code: &str) -> String {

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod aws;
 pub mod certificates;
+pub mod contract;
 pub mod emulator;
 pub mod iam_gate;
 pub mod lambda;
@@ -19,5 +20,6 @@ pub mod programs;
 pub mod proxy;
 pub mod python;
 pub mod tls_server;
+pub mod yaml;
 
 pub use api::TestApi;

@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use support::TestApi;
+use support::api::Answer;
 use support::local_run::LocalRun;
 use support::model_server::{ModelServer, Reply};
 use support::postgres;
@@ -62,8 +63,8 @@ async fn lane_of_kills(lane: u64, url: &str, model: &ModelServer, api: &TestApi)
         let (address, request) = (format!("{}/chat", local.address), body.clone());
         let client = client.clone();
         let turn = tokio::spawn(async move {
-            let answer = client.post(address).json(&request).send().await.ok()?;
-            answer.json::<Value>().await.ok()
+            let request = client.post(address).json(&request);
+            Some(Answer::over_http(request).await.ok()?.body)
         });
         // Evenly spread, and different in each lane.
         let moment = (kill * LANES + lane) * LATEST_MS / KILLS;

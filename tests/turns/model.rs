@@ -13,6 +13,7 @@ use shared::store::Store;
 use shared::store::turns::Question;
 use uuid::Uuid;
 
+use support::api::Answer;
 use support::local_run::{LocalRun, run};
 use support::model_server::{ModelServer, Reply};
 use support::{TestApi, postgres};
@@ -625,7 +626,7 @@ async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
     let request = reqwest::Client::new()
         .post(format!("{}/chat", local.address))
         .json(&json!({ "query": "Hello" }));
-    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    let answer: Value = Answer::over_http(request).await.unwrap().body;
 
     assert_eq!(answer["response"], "Good day", "{answer}");
     let authorization = server.authorization().unwrap();
@@ -679,7 +680,7 @@ async fn the_key_of_a_secret_is_used_where_the_provider_has_no_variable() {
         let request = reqwest::Client::new()
             .post(format!("{}/chat", local.address))
             .json(&json!({ "query": "Hello" }));
-        let answer: Value = request.send().await.unwrap().json().await.unwrap();
+        let answer: Value = Answer::over_http(request).await.unwrap().body;
         assert_eq!(answer["response"], "Good day", "{answer}");
         assert_eq!(server.authorization().as_deref(), Some(expected));
         local.stop().await;
