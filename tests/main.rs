@@ -42,6 +42,7 @@ mod database {
 
 /// How the functions are reached, deployed and operated: events, routes, template, log.
 mod delivery {
+    mod contract;
     mod cors_and_routes;
     mod emulator;
     mod environment;

@@ -12,6 +12,7 @@ mod database;
 pub mod endpoints;
 mod env_file;
 mod error;
+pub mod openapi;
 pub mod postgres;
 mod progress;
 pub mod router;

@@ -17,6 +17,7 @@ use shared::store::Store;
 
 use crate::access::{Access, guard};
 use crate::endpoints::{self, Parts};
+use crate::openapi;
 use crate::service::refuse;
 
 /// Time that a request may take beyond the model's timeout.
@@ -38,6 +39,7 @@ pub fn router(
         .iter()
         .map(|endpoint| endpoint.serve(&parts, &reporter, limit))
         .fold(Router::new(), Router::merge)
+        .route(openapi::PATH, openapi::route())
         .fallback(not_found)
         .layer(from_fn_with_state(access, guard))
         .layer(cors)
