@@ -51,7 +51,7 @@ pub enum Problem {
     #[error("A turn of this session is in progress; retry when it has finished")]
     SessionBusy,
     /// The session was reset.
-    #[error("This session was reset; load-session reopens it")]
+    #[error("This session was reset; load it to reopen it")]
     SessionInactive,
     /// The message id was already used for another query.
     #[error("message_id was already used in this session with another query; choose a new one")]

@@ -58,13 +58,13 @@ async fn main() {
         "times the floor", "10 messages", "100,000 messages"
     );
 
-    for name in ["status", "history, a page of 10", "load-session", "chat"] {
+    for name in ["status", "history, a page of 10", "load", "chat"] {
         let mut ratios = Vec::new();
         for session_id in sessions {
             let took = median(async || {
                 let answer = match name {
                     "status" => api.status(session_id).await,
-                    "load-session" => api.load(session_id).await,
+                    "load" => api.load(session_id).await,
                     "chat" => {
                         api.chat(json!({ "query": "Hi", "session_id": session_id }))
                             .await

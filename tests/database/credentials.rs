@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use ::migrate::{MigrateConfig, handle};
+use migrate::{MigrateConfig, handle};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

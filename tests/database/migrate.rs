@@ -3,13 +3,13 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ::migrate::{
-    MigrateConfig, MigrateError, handle, known_migrations, migrate, migrate_up_to, status,
-};
 use axum::Router;
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
+use migrate::{
+    MigrateConfig, MigrateError, handle, known_migrations, migrate, migrate_up_to, status,
+};
 use serde_json::{Value, json};
 use shared::database::DatabaseConfig;
 use uuid::Uuid;

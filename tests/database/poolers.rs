@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::migrate::{MigrateConfig, MigrateError, migrate, status};
+use migrate::{MigrateConfig, MigrateError, migrate, status};
 use serde_json::json;
 use shared::database::DatabaseConfig;
 use uuid::Uuid;

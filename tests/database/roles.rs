@@ -1,6 +1,6 @@
 //! The two roles: one owns the tables, the other has only the rights that the functions need.
 
-use ::migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
+use migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
 use shared::caller::REQUEST_TIMEOUT;
 use shared::database::DatabaseConfig;
 use uuid::Uuid;

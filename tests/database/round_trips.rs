@@ -31,7 +31,7 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     assert_eq!(proxy.take_round_trips(), 1, "a page of history");
     let first = history.body["history"][0]["message_id"].as_str().unwrap();
     api.fork(session_id, first).await;
-    assert_eq!(proxy.take_round_trips(), 1, "load-session with at");
+    assert_eq!(proxy.take_round_trips(), 1, "a copy");
     api.status(session_id).await;
     assert_eq!(proxy.take_round_trips(), 1, "status");
     api.service_status().await;
@@ -39,7 +39,7 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     api.reset(session_id).await;
     assert_eq!(proxy.take_round_trips(), 1, "reset");
     api.load(session_id).await;
-    assert_eq!(proxy.take_round_trips(), 1, "load-session");
+    assert_eq!(proxy.take_round_trips(), 1, "load");
     api.request(axum::http::Method::POST, "/chat/reset").await;
     assert_eq!(proxy.take_round_trips(), 1, "reset without a session");
 

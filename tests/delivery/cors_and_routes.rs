@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use local::endpoints;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,7 +19,6 @@ async fn a_path_that_is_no_route_is_not_found() {
         "/chat/history/",
         "/chat/status/",
         "/chat/reset/x",
-        "/chat/load-session/",
         "/prod/chat",
         "/chat//status",
     ] {
@@ -28,24 +28,28 @@ async fn a_path_that_is_no_route_is_not_found() {
                 .assert_problem(404, "route_not_found");
         }
     }
-    let path = format!("/chat/history/{}/", Uuid::now_v7());
-    api.request(Method::GET, &path)
-        .await
-        .assert_problem(404, "route_not_found");
+    let session_id = Uuid::now_v7().to_string();
+    for route in endpoints::table()
+        .iter()
+        .flat_map(|endpoint| endpoint.routes)
+    {
+        let path = route.path.replace("{session_id}", &session_id) + "/";
+        api.request(route.method.parse().unwrap(), &path)
+            .await
+            .assert_problem(404, "route_not_found");
+    }
 }
 
 #[tokio::test]
 async fn a_method_that_a_route_does_not_have_is_refused_with_the_one_it_has() {
     let api = TestApi::start().await;
-    let history = format!("/chat/history/{}", Uuid::now_v7());
-    let routes = [
-        ("/chat", "POST"),
-        (history.as_str(), "GET"),
-        ("/chat/load-session", "POST"),
-        ("/chat/status", "GET"),
-        ("/chat/reset", "POST"),
-    ];
-    for (path, allowed) in routes {
+    let session_id = Uuid::now_v7().to_string();
+    for route in endpoints::table()
+        .iter()
+        .flat_map(|endpoint| endpoint.routes)
+    {
+        let path = &route.path.replace("{session_id}", &session_id);
+        let allowed = route.method;
         let header = if allowed == "GET" {
             "GET, HEAD"
         } else {

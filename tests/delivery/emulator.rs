@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use load_session::LoadSession;
 use serde_json::{Value, json};
+use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
 
 use support::api::Answer;
@@ -56,7 +58,8 @@ async fn a_conversation_runs_through_every_function_cold_and_warm() {
             .await;
         assert_eq!((status, &history["message_count"]), (200, &json!(2)));
         assert_eq!(history["history"][0]["content"], "Hello");
-        let path = format!("/chat/load-session?session_id={session_id}");
+        let load = LoadSession::ROUTES[0].path;
+        let path = format!("{load}?session_id={session_id}");
         let (status, loaded) = api.post(&path, Value::Null).await;
         assert_eq!((status, &loaded["conversation_length"]), (200, &json!(2)));
         let path = format!("/chat/reset?session_id={session_id}");

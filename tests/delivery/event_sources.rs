@@ -3,22 +3,22 @@
 
 use std::sync::Arc;
 
-use ::chat::Chat;
-use ::history::History;
-use ::load_session::LoadSession;
-use ::reset::Reset;
-use ::status::Status;
 use assistant::{Assistant, AssistantConfig};
 use axum::http::HeaderName;
+use chat::Chat;
+use history::History;
 use lambda_runtime::{Context, LambdaEvent};
+use load_session::LoadSession;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use reset::Reset;
 use serde_json::{Value, json};
 use shared::database::{Database, DatabaseConfig};
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
 use shared::lambda::respond_to_event;
 use shared::store::Store;
+use status::Status;
 use uuid::Uuid;
 
 use support::{contract, postgres};
@@ -149,7 +149,7 @@ async fn an_http_api_reaches_every_function() {
     assert_eq!(invoke(&functions.status, &event).await.0, 200);
     let event = http_api("POST", "/chat/reset", &query, None, None);
     assert_eq!(invoke(&functions.reset, &event).await.0, 200);
-    let event = http_api("POST", "/chat/load-session", &query, None, None);
+    let event = http_api("POST", LoadSession::ROUTES[0].path, &query, None, None);
     assert_eq!(invoke(&functions.load_session, &event).await.0, 200);
     let event = http_api(
         "GET",
@@ -300,12 +300,12 @@ async fn each_caller_sees_their_own_sessions_only() {
             .await,
             invoke(
                 &functions.load_session,
-                &http_api("POST", "/chat/load-session", &query, None, stranger),
+                &http_api("POST", LoadSession::ROUTES[0].path, &query, None, stranger),
             )
             .await,
             invoke(
                 &functions.load_session,
-                &http_api("POST", "/chat/load-session", &fork, None, stranger),
+                &http_api("POST", LoadSession::ROUTES[0].path, &fork, None, stranger),
             )
             .await,
             chat(stranger, json!({ "query": "Hi", "session_id": session_id })).await,

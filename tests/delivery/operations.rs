@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::Method;
+use load_session::LoadSession;
 use serde_json::{Value, json};
+use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
 
 use support::TestApi;
@@ -150,7 +152,7 @@ async fn a_line_has_every_field() {
     ] {
         assert_eq!(answer.status, 200);
     }
-    let expected = line("load-session", "POST", "/chat/load-session", 1);
+    let expected = line(LoadSession::NAME, "POST", LoadSession::ROUTES[0].path, 1);
     for line in lines.take() {
         let line: Value = serde_json::from_str(&line).unwrap();
         for name in ["Function", "method", "route", "round_trips", "session_id"] {

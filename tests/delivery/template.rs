@@ -365,7 +365,7 @@ fn the_api_waits_as_long_as_it_can() {
 fn copies_have_a_throttle_of_their_own() {
     let template = template();
     let limit = json!({ "Ref": "LoadSessionRateLimit" });
-    let route = ::load_session::LoadSession::ROUTES[0];
+    let route = load_session::LoadSession::ROUTES[0];
     let key = format!("{} {}", route.method, route.path);
     // A key that is not a route of the API would make the deployment fail.
     assert_eq!(

@@ -33,7 +33,7 @@ pub const ENDPOINTS: [&str; 6] = [
     "history",
     "status",
     "service status",
-    "load-session",
+    "load",
     "reset",
     "chat",
 ];
@@ -288,7 +288,7 @@ impl TestApi {
             "history" => self.history(session_id, "").await,
             "status" => self.status(session_id).await,
             "service status" => self.service_status().await,
-            "load-session" => self.load(session_id).await,
+            "load" => self.load(session_id).await,
             "reset" => self.reset(session_id).await,
             "chat" => {
                 self.chat(json!({ "query": "Hi", "session_id": session_id }))

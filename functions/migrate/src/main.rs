@@ -1,4 +1,4 @@
-//! Bootstrap of the `migrate` function; its logic is in the library beside it.
+//! Bootstrap of the function; its logic is in the library beside it.
 
 use std::time::Duration;
 

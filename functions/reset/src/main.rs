@@ -1,4 +1,4 @@
-//! Bootstrap of the `reset` function; its logic is in the library beside it.
+//! Bootstrap of the function; its logic is in the library beside it.
 
 use shared::lambda::{SystemRoots, run};
 
