@@ -1,7 +1,6 @@
 //! A Lambda environment: the real binary of a function, and the runtime API that it asks for invocations
 //! (AWS documentation, "Lambda runtime API", "Extensions API").
 
-use crate::programs::build_folder;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -9,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Path, State};
+use axum::http::HeaderName;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -20,6 +20,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
+
+use crate::contract;
+use crate::programs::build_folder;
 
 /// Timeout for each step, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -73,7 +76,7 @@ impl Environment {
     }
 
     /// `GET /chat/status` as an HTTP API sends it; returns status and body.
-    pub async fn service_status(&self) -> (u64, Value) {
+    pub async fn service_status(&self) -> (u16, Value) {
         let answer = self.invoke(json!({
             "version": "2.0",
             "routeKey": "GET /chat/status",
@@ -104,8 +107,15 @@ impl Environment {
         let body = answer["body"]
             .as_str()
             .unwrap_or_else(|| panic!("{answer}"));
-        let status = answer["statusCode"].as_u64().unwrap();
-        (status, serde_json::from_str(body).unwrap())
+        let status: u16 = serde_json::from_value(answer["statusCode"].clone()).unwrap();
+        let headers = answer["headers"].as_object().unwrap();
+        let headers = headers.iter().map(|(name, value)| {
+            let name: HeaderName = name.parse().unwrap();
+            (name, value.as_str().unwrap().parse().unwrap())
+        });
+        let headers = headers.collect();
+        let body = contract::check("GET", "/chat/status", status, &headers, body.as_bytes());
+        (status, body)
     }
 
     /// Invokes the function; returns its answer.
