@@ -119,12 +119,6 @@ pub fn url_as(role: &str, password: &str, database: &str) -> String {
     url(app_port(), role, password, database)
 }
 
-/// Whether the server hears of a cancellation. PgBouncer 1.18 drops one whose client hangs up right after
-/// it, as tokio-postgres does, so a statement there is given up as lost and retried once.
-pub fn hears_cancellations() -> bool {
-    std::env::var_os("TESTS_THROUGH").is_none_or(|through| through.is_empty())
-}
-
 /// The port that the API connects to.
 pub fn app_port() -> u16 {
     match std::env::var("TESTS_THROUGH").as_deref() {

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use postgres_native_tls::MakeTlsConnector;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Config, NoTls, Socket};
 
+use super::cancel::Way;
 use super::config::DatabaseConfig;
 use super::error::DatabaseError;
 use super::target::Target;
 use super::tls::Transport;
 
-/// Timeout for sending the server a cancel request.
+/// Timeout for asking the server to cancel a statement.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Timeout for closing. Lambda kills a function 500 ms after telling it to shut down.
@@ -30,8 +30,7 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub struct Connection {
     client: Client,
     driver: Driver,
-    /// For the second connection that cancels a statement; `None` without TLS.
-    tls: Option<MakeTlsConnector>,
+    way_to_cancel: Way,
 }
 
 /// The task that reads and writes; it is aborted when its owner is dropped.
@@ -69,10 +68,14 @@ impl Connection {
             };
             let config = target.config(*transport).await?;
             let opened = match transport {
-                Transport::Plain => Self::start(config, NoTls, None).await,
+                Transport::Plain => {
+                    let way_to_cancel = Way::to(&config, None);
+                    Self::start(config, NoTls, way_to_cancel).await
+                }
                 Transport::Tls => {
                     let tls = target.connector()?;
-                    Self::start(config, tls.clone(), Some(tls)).await
+                    let way_to_cancel = Way::to(&config, Some(tls.clone()));
+                    Self::start(config, tls, way_to_cancel).await
                 }
             };
             match opened {
@@ -88,11 +91,7 @@ impl Connection {
         }
     }
 
-    async fn start<T>(
-        config: Config,
-        tls: T,
-        tls_to_cancel: Option<MakeTlsConnector>,
-    ) -> Result<Self, DatabaseError>
+    async fn start<T>(config: Config, tls: T, way_to_cancel: Way) -> Result<Self, DatabaseError>
     where
         T: MakeTlsConnect<Socket>,
         T::Stream: Send + 'static,
@@ -108,21 +107,20 @@ impl Connection {
         Ok(Self {
             client,
             driver: Driver(driver),
-            tls: tls_to_cancel,
+            way_to_cancel,
         })
     }
 
     /// Asks the server to cancel the running statement, in the background and best-effort:
     /// cancelling needs a second connection, and some proxies drop the request. Without it, a
-    /// statement that waits for a lock would keep waiting after its caller has left.
-    pub fn cancel(&self) {
-        let (token, tls) = (self.client.cancel_token(), self.tls.clone());
-        tokio::spawn(timeout(CANCEL_TIMEOUT, async move {
-            let _ = match tls {
-                Some(tls) => token.cancel_query(tls).await,
-                None => token.cancel_query(NoTls).await,
-            };
-        }));
+    /// statement that waits for a lock would keep waiting after its caller has left. Returns the task,
+    /// which ends when the server has hung up, after 2 s at the latest.
+    pub fn cancel(&self) -> JoinHandle<()> {
+        let cancelled = self
+            .way_to_cancel
+            .clone()
+            .cancel(self.client.cancel_token());
+        tokio::spawn(timeout(CANCEL_TIMEOUT, cancelled).map(|_| ()))
     }
 
     /// The client that sends statements.

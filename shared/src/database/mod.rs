@@ -5,6 +5,7 @@
 //! be idempotent: if the connection drops before the answer arrives, the statement is sent again,
 //! and the client cannot know whether the first one ran (the error is the same either way).
 
+mod cancel;
 mod config;
 mod connection;
 mod connection_string;
@@ -19,6 +20,7 @@ mod tls;
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::FutureExt;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Row;
@@ -154,13 +156,14 @@ impl Database {
 
         observed::round_trip();
         let limit = deadline.min(Instant::now() + limit);
+        let mut cancelling = None;
         let (answered, is_quiet) = {
             let answer = connection.client().query_typed(statement, parameters);
             let mut answer = std::pin::pin!(answer);
             match timeout_at(limit, &mut answer).await {
                 Ok(answered) => (answered.map_err(DatabaseError::from), true),
                 Err(_) => {
-                    connection.cancel();
+                    cancelling = Some(connection.cancel());
                     after_cancelling(answer, deadline).await
                 }
             }
@@ -168,6 +171,9 @@ impl Database {
         let is_lost = answered.as_ref().is_err_and(DatabaseError::ends_connection);
         if is_quiet && !is_lost {
             slot.connection = Some(connection);
+        } else if let Some(cancelling) = cancelling {
+            // A pooler looks for the client of the statement to cancel, so it stays until then.
+            tokio::spawn(cancelling.map(|_| drop(connection)));
         }
         answered.map_err(DatabaseError::after_sending)
     }

@@ -20,7 +20,7 @@ use super::tls::{SslMode, TlsSettings, Transport};
 use crate::settings::SettingsError;
 
 /// The port of PostgreSQL.
-const DEFAULT_PORT: u16 = 5432;
+pub(super) const DEFAULT_PORT: u16 = 5432;
 
 /// How we authenticate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
