@@ -266,3 +266,14 @@ fn no_wing_imports_a_forbidden_module() {
         }
     }
 }
+
+#[test]
+fn the_assistant_knows_no_http() {
+    let mut files = Vec::new();
+    collect(&sources()[1], &mut files);
+    assert!(files.len() > 8, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(!text.contains("shared::http"), "{}", file.display());
+    }
+}
