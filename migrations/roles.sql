@@ -8,7 +8,7 @@
 
 do $$
 begin
-    -- Owns the tables. Only `migrate` connects as this role.
+    -- Owns the tables and functions. Only `migrate` connects as this role.
     if not exists (select from pg_roles where rolname = 'daissy_owner') then
         create role daissy_owner login;
     end if;
@@ -39,15 +39,26 @@ $$;
 alter role daissy_app set statement_timeout = '30s';
 alter role daissy_app set idle_in_transaction_session_timeout = '10s';
 
--- Tables that were created before the roles existed.
+-- Tables and functions that were created before the roles existed.
 do $$
 declare
     name text;
+    function regprocedure;
 begin
-    foreach name in array array['chat_sessions', 'chat_messages', 'refinery_schema_history'] loop
+    foreach name in array array[
+        'chat_sessions', 'chat_messages', 'chat_events', 'chat_erasures', 'refinery_schema_history'
+    ] loop
         if to_regclass('public.' || name) is not null then
             execute format('alter table public.%I owner to daissy_owner', name);
         end if;
+    end loop;
+    for function in
+        select oid
+        from pg_proc
+        where pronamespace = 'public'::regnamespace
+          and proname ~ '^chat_.*_v[0-9]+$'
+    loop
+        execute format('alter function %s owner to daissy_owner', function);
     end loop;
 end
 $$;

@@ -25,12 +25,14 @@ mod turns {
     mod model;
     mod model_based;
     mod outages;
+    mod record;
     mod repetition;
 }
 
 /// The connection, the schema and the roles.
 mod database {
     mod credentials;
+    mod distribution;
     mod faults;
     mod migrate;
     mod poolers;

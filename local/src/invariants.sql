@@ -14,14 +14,14 @@ counted as (
         count(distinct seq) as places,
         min(seq) as first_seq,
         max(seq) as last_seq,
-        coalesce(sum(jsonb_array_length(audio_files)) filter (
-            where role = 'assistant' and jsonb_typeof(audio_files) = 'array'
-        ), 0) as audio_files_provided,
+        coalesce(sum(audio_file_count) filter (where role = 'assistant'), 0)
+            as audio_files_provided,
         coalesce(sum(input_tokens), 0) as input_tokens,
         coalesce(sum(output_tokens), 0) as output_tokens,
+        coalesce(max(json_bytes_through), 0) as json_bytes,
         min(timestamp) as first_message_time,
         max(timestamp) as last_message_time
-    from chat_messages
+    from public.chat_messages
     group by session_id
 ),
 violations as (
@@ -44,11 +44,13 @@ violations as (
         format(
             'stored: %s; counted: %s',
             row(s.message_count, s.user_messages, s.assistant_messages, s.audio_files_provided,
-                s.input_tokens, s.output_tokens, s.first_message_time, s.last_message_time),
+                s.input_tokens, s.output_tokens, s.json_bytes, s.first_message_time,
+                s.last_message_time),
             row(c.message_count, c.user_messages, c.assistant_messages, c.audio_files_provided,
-                c.input_tokens, c.output_tokens, c.first_message_time, c.last_message_time)
+                c.input_tokens, c.output_tokens, c.json_bytes, c.first_message_time,
+                c.last_message_time)
         )
-    from chat_sessions s
+    from public.chat_sessions s
     left join counted c using (session_id)
     where s.message_count <> coalesce(c.message_count, 0)
        or s.user_messages <> coalesce(c.user_messages, 0)
@@ -56,26 +58,47 @@ violations as (
        or s.audio_files_provided <> coalesce(c.audio_files_provided, 0)
        or s.input_tokens <> coalesce(c.input_tokens, 0)
        or s.output_tokens <> coalesce(c.output_tokens, 0)
+       or s.json_bytes <> coalesce(c.json_bytes, 0)
        or s.first_message_time is distinct from c.first_message_time
        or s.last_message_time is distinct from c.last_message_time
 
     union all
     select answer.session_id, 'answers', format('message %s answers nothing', answer.seq)
-    from chat_messages answer
-    left join chat_messages question
+    from public.chat_messages answer
+    left join public.chat_messages question
         on question.session_id = answer.session_id
         and question.seq = answer.reply_to_seq
     where answer.role = 'assistant'
-      -- Answers from before turns were recorded have no model, and may answer nothing.
-      and (answer.model is not null or answer.reply_to_seq is not null)
       and (question.role is distinct from 'user' or question.seq >= answer.seq)
 
     union all
     select session_id, 'answers', format('message %s is answered %s times', reply_to_seq, count(*))
-    from chat_messages
+    from public.chat_messages
     where reply_to_seq is not null
     group by session_id, reply_to_seq
     having count(*) > 1
+
+    union all
+    select session_id, 'sizes', format('message %s: %s', seq, detail)
+    from (
+        select
+            session_id, seq,
+            case
+                when characters <> length(content)
+                    then format('%s characters, stored as %s', length(content), characters)
+                when json_bytes_through <= lag(json_bytes_through, 1, 0::bigint) over (
+                    partition by session_id order by seq
+                )
+                    then 'its running total is not greater than the one before'
+                when audio_file_count <> case jsonb_typeof(audio_files)
+                    when 'array' then jsonb_array_length(audio_files)
+                    else 0
+                end
+                    then format('%s recordings are counted', audio_file_count)
+            end as detail
+        from public.chat_messages
+    ) sized
+    where detail is not null
 
     union all
     select session_id, 'times', format('message %s is earlier than the one before', seq)
@@ -83,25 +106,39 @@ violations as (
         select
             session_id, seq, timestamp,
             lag(timestamp) over (partition by session_id order by seq) as before
-        from chat_messages
+        from public.chat_messages
     ) timed
     where timestamp < before
 
     union all
     select session_id, 'lease', format('a turn holds it until %s', lease_until)
-    from chat_sessions
+    from public.chat_sessions
     -- No turn may take longer: at most 900 s for the model, plus the time to begin and finish.
     where lease_until > clock_timestamp() + interval '910 seconds'
        or (lease_id is null) <> (lease_until is null)
 
     union all
-    select copy.session_id, 'copies', 'the message it was copied at does not exist'
-    from chat_sessions copy
-    left join chat_messages point
+    select copy.session_id, 'copies', 'the message it was copied at is not where it was'
+    from public.chat_sessions copy
+    -- A source may have been erased since.
+    join public.chat_sessions source on source.session_id = copy.forked_from_session_id
+    left join public.chat_messages point
         on point.session_id = copy.forked_from_session_id
         and point.message_id = copy.forked_from_message_id
-    where copy.forked_from_session_id is not null
-      and (point.seq is null or copy.message_count < point.seq)
+    where source.erased_at is null
+      and point.seq is distinct from copy.forked_seq
+
+    union all
+    select copy.session_id, 'copies', format('message %s is copied, or is not', m.seq)
+    from public.chat_sessions copy
+    join public.chat_messages m using (session_id)
+    where (m.origin_message_id is not null) <> (m.seq <= coalesce(copy.forked_seq, 0))
+
+    union all
+    select session_id, 'erased', 'it is erased and open'
+    from public.chat_sessions
+    join public.chat_erasures using (session_id)
+    where public.chat_sessions.erased_at is null
 )
 select session_id, invariant, detail
 from violations

@@ -24,7 +24,7 @@ const NAMED: i64 = 5;
 pub struct Violation {
     /// The session.
     pub session_id: Uuid,
-    /// Which invariant: `order`, `counters`, `answers`, `times`, `lease` or `copies`.
+    /// Which invariant: `order`, `counters`, `answers`, `sizes`, `times`, `lease`, `copies` or `erased`.
     pub invariant: String,
     /// The actual values: numbers and times, no content.
     pub detail: String,

@@ -36,6 +36,7 @@ async fn a_turn_is_answered_with_every_field_of_the_contract() {
             "response_id": response_id,
             "function_calls": [],
             "model": "built-in",
+            "finish_reason": "stop",
             "usage": { "input_tokens": 1, "output_tokens": response.split_whitespace().count() },
         })
     );

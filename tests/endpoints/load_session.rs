@@ -68,16 +68,21 @@ async fn a_large_session_is_copied_up_to_a_bound() {
     let session_id = api.session(&["a", "b", "c", "d", "e", "f", "g", "h"]).await;
     let history = api.history(session_id, "").await;
     let last = history.body["history"][15]["message_id"].as_str().unwrap();
-    // Stored without compression: 51 MB on the disk, then 68. The last ten messages stay short.
-    let enlarge = "update chat_messages set content = repeat('x', 17000000) where seq <=";
-    api.sql("alter table chat_messages alter content set storage external")
+    // 51 MB of JSON, then 68. The last ten messages stay short.
+    let enlarge = async |messages: i64| {
+        api.sql(&format!(
+            "update chat_messages
+             set content = case when seq <= {messages} then repeat('x', 17000000) else 'x' end,
+                 json_bytes_through = 200 * seq + 17000000 * least(seq, {messages})"
+        ))
         .await;
+    };
 
-    api.sql(&format!("{enlarge} 3")).await;
+    enlarge(3).await;
     let copied = api.fork(session_id, last).await;
     assert_eq!(copied.body["conversation_length"], 16, "{}", copied.body);
 
-    api.sql(&format!("{enlarge} 4")).await;
+    enlarge(4).await;
     let refused = api.fork(session_id, last).await;
     let detail = refused.assert_problem(400, "invalid_request");
     assert!(detail.contains("67108864"), "{detail}");

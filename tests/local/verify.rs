@@ -36,8 +36,7 @@ async fn every_violation_names_its_session() {
         ),
         (
             "answers",
-            "alter table chat_messages drop constraint chat_messages_session_id_reply_to_seq_key;
-             update chat_messages set reply_to_seq = 1 where seq = 4",
+            "update chat_messages set reply_to_seq = 1 where seq = 4",
         ),
         (
             "times",
@@ -51,7 +50,27 @@ async fn every_violation_names_its_session() {
         (
             "copies",
             "update chat_sessions
-             set forked_from_session_id = session_id, forked_from_message_id = gen_random_uuid()",
+             set forked_from_session_id = session_id, forked_from_message_id = gen_random_uuid(),
+                 forked_seq = 1",
+        ),
+        (
+            "copies",
+            "update chat_messages set origin_message_id = message_id where seq = 2",
+        ),
+        ("sizes", "update chat_messages set content = content || '.'"),
+        (
+            "sizes",
+            "update chat_messages set json_bytes_through = 1 where seq = 2",
+        ),
+        (
+            "sizes",
+            "update chat_messages set audio_file_count = 2 where seq = 4",
+        ),
+        ("counters", "update chat_sessions set json_bytes = 0"),
+        (
+            "erased",
+            "insert into chat_erasures (session_id, message_count, on_behalf_of)
+             select session_id, 4, 'operator' from chat_sessions",
         ),
     ];
     for (invariant, statement) in breaks {

@@ -28,6 +28,9 @@ use crate::proxy::Proxy;
 /// The instances of each function in the emulator; a turn that waits for its model occupies one.
 const INSTANCES: usize = 4;
 
+/// The size of a message as JSON without its text, in bytes.
+const MESSAGE_BYTES: usize = 185;
+
 /// The requests that reach the database.
 pub const ENDPOINTS: [&str; 6] = [
     "history",
@@ -221,18 +224,28 @@ impl TestApi {
         session_id
     }
 
-    /// A session with this many messages, created in the database; the n-th one says `n`, padded with
-    /// dots to this length.
+    /// A session with this many messages, created in the database without its other counters; the n-th
+    /// one says `n`, padded with dots to this length.
     pub async fn long_session(&self, messages: usize, length: usize) -> Uuid {
         let session_id = Uuid::now_v7();
         self.sql(&format!(
-            "insert into chat_sessions (session_id, message_count)
-             values ('{session_id}', {messages});
-             insert into chat_messages (session_id, seq, message_id, role, content)
-             select '{session_id}', n, gen_random_uuid(),
-                 case when n % 2 = 1 then 'user' else 'assistant' end,
-                 rpad(n::text, greatest({length}, length(n::text)), '.')
-             from generate_series(1, {messages}) n"
+            "with said as (
+                select n, rpad(n::text, greatest({length}, length(n::text)), '.') as content
+                from generate_series(1, {messages}) n
+            ),
+            session as (
+                insert into chat_sessions (session_id, message_count, json_bytes)
+                select '{session_id}', {messages}, sum(length(content) + {MESSAGE_BYTES})
+                from said
+            )
+            insert into chat_messages (
+                session_id, seq, message_id, role, content, characters, json_bytes_through
+            )
+            select
+                '{session_id}', n, gen_random_uuid(),
+                case when n % 2 = 1 then 'user' else 'assistant' end,
+                content, length(content), sum(length(content) + {MESSAGE_BYTES}) over (order by n)
+            from said"
         ))
         .await;
         session_id

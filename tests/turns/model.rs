@@ -49,6 +49,62 @@ async fn a_model_answers_and_its_tokens_are_summed() {
 }
 
 #[tokio::test]
+async fn what_the_provider_says_of_its_answer_is_kept_and_what_it_does_not_say_is_null() {
+    let said = |stop: &str, usage: &str| {
+        let choice = format!(
+            r#"{{"index": 0, "message": {{"role": "assistant", "content": "Yes"}}, "finish_reason": {stop}}}"#
+        );
+        let body = format!(r#"{{"model": "test-model", "choices": [{choice}]{usage}}}"#);
+        Reply::Raw(200, "application/json", body)
+    };
+    let cached = r#", "usage": {"prompt_tokens": 12, "completion_tokens": 30,
+        "prompt_tokens_details": {"cached_tokens": 8}}"#;
+    let cases = [
+        (said("\"stop\"", cached), json!("stop"), json!([12, 8, 30])),
+        (
+            said("\"length\"", ""),
+            json!("length"),
+            json!([null, null, null]),
+        ),
+        (
+            said("\"content_filter\"", ""),
+            json!("content_filter"),
+            json!([null, null, null]),
+        ),
+        (said("\"odd\"", ""), json!(null), json!([null, null, null])),
+        (said("null", ""), json!(null), json!([null, null, null])),
+    ];
+    for (reply, finish_reason, counts) in cases {
+        let model = ModelServer::start([reply]).await;
+        let api = TestApi::with_settings(&model.settings()).await;
+        let message_id = Uuid::now_v7();
+        let body = json!({ "query": "Hi", "message_id": message_id });
+
+        let answer = api.chat(body.clone()).await.body;
+
+        assert_eq!(answer["finish_reason"], finish_reason);
+        assert_eq!(
+            answer["usage"],
+            json!({ "input_tokens": counts[0], "output_tokens": counts[2] })
+        );
+        assert_eq!(api.chat(body).await.body, answer, "repeated");
+        let stored = "select jsonb_build_array(finish_reason, input_tokens, cached_input_tokens,
+            output_tokens, latency_ms >= 0, first_token_ms)
+            from chat_messages where role = 'assistant'";
+        let connection = api.connection().await;
+        let row = connection.client().query_typed_one(stored, &[]).await;
+        assert_eq!(
+            row.unwrap().get::<_, Value>(0),
+            json!([finish_reason, counts[0], counts[1], counts[2], true, null])
+        );
+        let stats = api.status(answer["session_id"].as_str().unwrap()).await;
+        let summed = counts[0].as_i64().unwrap_or(0);
+        assert_eq!(stats.body["session_stats"]["input_tokens"], summed);
+        api.verify().await;
+    }
+}
+
+#[tokio::test]
 async fn a_model_is_shown_the_system_prompt_the_context_and_the_question() {
     let model = ModelServer::start([text("a")]).await;
     let mut settings = model.settings().to_vec();

@@ -38,13 +38,15 @@ struct ChatReply<'a> {
     response_id: Uuid,
     function_calls: &'a [Value],
     model: &'a str,
-    usage: Usage,
+    finish_reason: Option<&'a str>,
+    usage: UsageReply,
 }
 
+/// Null where the provider gave no count.
 #[derive(Serialize)]
-struct Usage {
-    input_tokens: i64,
-    output_tokens: i64,
+struct UsageReply {
+    input_tokens: Option<i64>,
+    output_tokens: Option<i64>,
 }
 
 impl Chat {
@@ -115,9 +117,10 @@ fn reply(question: &Question, end: &TurnEnd) -> Result<Reply, Problem> {
         response_id: answer.response_id,
         function_calls: &answer.function_calls,
         model: &answer.model,
-        usage: Usage {
-            input_tokens: answer.input_tokens,
-            output_tokens: answer.output_tokens,
+        finish_reason: answer.finish_reason.as_deref(),
+        usage: UsageReply {
+            input_tokens: answer.usage.input_tokens,
+            output_tokens: answer.usage.output_tokens,
         },
     })
 }

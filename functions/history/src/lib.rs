@@ -1,6 +1,7 @@
 //! `GET /chat/history/{session_id}`: the messages of a session so far.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use shared::http::cursor;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
@@ -8,7 +9,7 @@ use shared::http::route::Route;
 use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
-use shared::store::messages::{self, Message, Page};
+use shared::store::messages::{self, Page};
 use uuid::Uuid;
 
 /// The greatest `limit` a caller may ask for.
@@ -24,7 +25,7 @@ pub struct History {
 struct HistoryReply {
     success: bool,
     session_id: Uuid,
-    history: Vec<Message>,
+    history: Vec<Box<RawValue>>,
     message_count: i64,
     has_more: bool,
     next_cursor: Option<String>,
@@ -51,13 +52,13 @@ impl Endpoint for History {
 
         let history = messages::history(&self.store, request.caller(), session_id, page).await?;
 
-        let last = history.messages.last().filter(|_| history.has_more);
+        let last_seq = history.last_seq.filter(|_| history.has_more);
         Reply::json(&HistoryReply {
             success: true,
             session_id,
             message_count: history.message_count,
             has_more: history.has_more,
-            next_cursor: last.map(|message| cursor::encode(session_id, message.seq)),
+            next_cursor: last_seq.map(|seq| cursor::encode(session_id, seq)),
             history: history.messages,
         })
     }

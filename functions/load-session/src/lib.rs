@@ -1,6 +1,7 @@
 //! `POST /chat/load-session`: continues a session, or a copy of it from any point.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;
@@ -8,7 +9,6 @@ use shared::ids::new_id;
 use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
-use shared::store::messages::Message;
 use shared::store::sessions;
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ struct LoadSessionReply {
     conversation_length: i64,
     message: String,
     forked_from: Option<Origin>,
-    history: Vec<Message>,
+    history: Vec<Box<RawValue>>,
 }
 
 /// The session and message that a session is a copy of.

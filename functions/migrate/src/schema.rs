@@ -35,7 +35,7 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
 
 /// Where the applied migrations are recorded.
-const HISTORY_TABLE: &str = "refinery_schema_history";
+const HISTORY_TABLE: &str = "public.refinery_schema_history";
 
 /// Creates the two roles.
 const ROLES: &str = include_str!("../../../migrations/roles.sql");
@@ -43,20 +43,28 @@ const ROLES: &str = include_str!("../../../migrations/roles.sql");
 /// Lets the functions' role log in only with an IAM token. `rds_iam` exists only on RDS.
 const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app";
 
-/// Becomes the role that owns the tables, if it exists, may create tables here and is open to us:
+/// Becomes the role that owns the tables, if it exists, may create tables and is open to us:
 /// whatever is created then belongs to it, whoever we are.
 const BECOME_OWNER: &str = "
     select set_config('role', rolname, false)
     from pg_roles
     where rolname = 'daissy_owner'
       and pg_has_role(oid, 'usage')
-      and has_schema_privilege(oid, current_schema(), 'create')";
+      and has_schema_privilege(oid, 'public', 'create')";
 
 /// The role that the functions connect as, if it exists.
 const APP_ROLE: &str = "daissy_app";
 
 mod embedded {
     refinery::embed_migrations!("../../migrations");
+}
+
+/// All migrations of this version, and where the applied ones are recorded: beside the tables,
+/// whatever the settings of the connection.
+fn migrations() -> Runner {
+    let mut runner = embedded::migrations::runner();
+    runner.set_migration_table_name(HISTORY_TABLE);
+    runner
 }
 
 /// What a migration run did, or the state of the schema.
@@ -148,7 +156,7 @@ impl From<MigrateError> for Diagnostic {
 /// The names of all migrations of this version, in order.
 #[must_use]
 pub fn known_migrations() -> Vec<String> {
-    names(&sorted(&embedded::migrations::runner()))
+    names(&sorted(&migrations()))
 }
 
 /// Applies all pending migrations. Harmless if there are none, and if another migrator runs
@@ -188,7 +196,7 @@ async fn migrate_to(
     let mut connection = connect(&config.database, patience).await?;
     if !may_change_schema(&connection).await? {
         // Good enough if the owner has already migrated.
-        let report = state(&embedded::migrations::runner(), &mut connection).await?;
+        let report = state(&migrations(), &mut connection).await?;
         if report.pending.is_empty() {
             return Ok(Report {
                 applied: Vec::new(),
@@ -207,13 +215,16 @@ async fn migrate_to(
     }
     run(&connection, BECOME_OWNER).await?;
 
-    let runner = embedded::migrations::runner().set_target(target);
+    let is_latest = matches!(target, Target::Latest);
+    let runner = migrations().set_target(target);
     let known = sorted(&runner);
     let done = runner
         .run_async(connection.client_mut())
         .await
         .map_err(|error| explain(error.kind(), &known))?;
-    grant(&connection).await?;
+    if is_latest {
+        grant(&connection).await?;
+    }
 
     let report = state(&runner, &mut connection).await?;
     Ok(Report {
@@ -228,7 +239,7 @@ async fn migrate_to(
 /// [`MigrateError`].
 pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
     let mut connection = connect(&config.database, Duration::ZERO).await?;
-    state(&embedded::migrations::runner(), &mut connection).await
+    state(&migrations(), &mut connection).await
 }
 
 /// Connects. Waits this long for a database that is still starting, and for IAM rights so new that
@@ -256,7 +267,7 @@ async fn may_change_schema(connection: &Connection) -> Result<bool, DatabaseErro
     let row = connection
         .client()
         .query_typed_one(
-            "select coalesce(has_schema_privilege(current_schema(), 'create'), false) as may",
+            "select has_schema_privilege('public', 'create') as may",
             &[],
         )
         .await?;

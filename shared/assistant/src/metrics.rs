@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use shared::observed::{Unit, count, measure};
 use shared::problem::Problem;
-use shared::store::turns::Answer;
+use shared::store::turns::Usage;
 
 /// A turn whose answer was stored.
 pub fn stored() {
@@ -31,9 +31,14 @@ pub fn asked(duration: Duration) {
     measure("ModelLatency", Unit::Milliseconds, latency_ms);
 }
 
-/// The model answered; its tokens are spent, even if the answer is not stored.
-pub fn answered(answer: &Answer) {
-    let tokens = |count| u64::try_from(count).unwrap_or_default();
-    measure("InputTokens", Unit::Count, tokens(answer.input_tokens));
-    measure("OutputTokens", Unit::Count, tokens(answer.output_tokens));
+/// The model answered; its tokens are spent, even if the answer is not stored. What the provider
+/// did not count is not measured.
+pub fn answered(usage: Usage) {
+    let tokens = |name, count: Option<i64>| {
+        if let Some(count) = count.and_then(|count| u64::try_from(count).ok()) {
+            measure(name, Unit::Count, count);
+        }
+    };
+    tokens("InputTokens", usage.input_tokens);
+    tokens("OutputTokens", usage.output_tokens);
 }

@@ -6,7 +6,9 @@ use shared::caller::Caller;
 use shared::ids::new_id;
 use shared::problem::Problem;
 use shared::store::Store;
-use shared::store::turns::{self, Answer, ContextMessage, Lease, Question, Turn, TurnStart};
+use shared::store::turns::{
+    self, Answer, ContextMessage, Lease, Question, Turn, TurnFailure, TurnStart,
+};
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
@@ -100,7 +102,7 @@ impl Assistant {
             // lease is released that is possible immediately.
             Err(problem) if problem.is_failure() => {
                 if problem.may_have_been_stored() {
-                    self.abandon(caller, session_id, lease).await;
+                    self.abandon(caller, session_id, lease.lease_id, None).await;
                 }
                 return Err(problem.in_turn(session_id, message_id));
             }
@@ -108,7 +110,7 @@ impl Assistant {
         };
 
         let finished = match self.ask(caller, question, &turn, sink).await {
-            Ok(answer) => turns::finish(&self.store, caller, session_id, &turn, lease, &answer)
+            Ok((answer, latency)) => turns::finish(&self.store, caller, &turn, &answer, latency)
                 .await
                 .map(|seq| (answer, seq)),
             Err(problem) => Err(problem),
@@ -119,30 +121,35 @@ impl Assistant {
                 seq,
                 is_replayed: false,
             }),
+            // Erased meanwhile: there is nothing left to retry.
+            Err(problem @ Problem::SessionNotFound(_)) => Err(problem),
             Err(problem) => {
-                self.abandon(caller, session_id, lease).await;
+                let failure = failure(&problem, turn.question_seq);
+                self.abandon(caller, session_id, turn.lease_id, failure)
+                    .await;
                 Err(problem.in_turn(session_id, message_id))
             }
         }
     }
 
-    /// Asks the model within its timeout and the caller's deadline.
+    /// Asks the model within its timeout and the caller's deadline. Returns how long it took as well.
     async fn ask(
         &self,
         caller: &Caller,
         question: &Question,
         turn: &Turn,
         sink: TextSink<'_>,
-    ) -> Result<Answer, Problem> {
+    ) -> Result<(Answer, Duration), Problem> {
         let asked = Instant::now();
         let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
         let answer = self.answer(&turn.context, &question.content, sink);
         let answered = timeout_at(limit, answer).await;
-        metrics::asked(asked.elapsed());
+        let latency = asked.elapsed();
+        metrics::asked(latency);
         match answered {
             Ok(Ok(answer)) => {
-                metrics::answered(&answer);
-                Ok(answer)
+                metrics::answered(answer.usage);
+                Ok((answer, latency))
             }
             Ok(Err(failure)) if failure.is_context_exceeded() => {
                 Err(Problem::ModelContextExceeded(Box::new(failure)))
@@ -183,16 +190,34 @@ impl Assistant {
     }
 
     /// Allows the turn to be retried immediately. If that fails, the lease expires by itself.
-    async fn abandon(&self, caller: &Caller, session_id: Uuid, lease: Lease) {
+    async fn abandon(
+        &self,
+        caller: &Caller,
+        session_id: Uuid,
+        lease_id: Uuid,
+        failure: Option<TurnFailure>,
+    ) {
         let caller = Caller {
             deadline: caller.deadline.min(Instant::now() + ABANDON_TIMEOUT),
             ..caller.clone()
         };
-        if let Err(problem) = turns::abandon(&self.store, &caller, session_id, lease).await {
+        let abandoned = turns::abandon(&self.store, &caller, session_id, lease_id, failure).await;
+        if let Err(problem) = abandoned {
             tracing::warn!(
                 code = problem.code(),
                 "the lease of a failed turn could not be released and will expire"
             );
         }
+    }
+}
+
+/// What the record keeps of a problem in a turn: failures of the model.
+fn failure(problem: &Problem, question_seq: i64) -> Option<TurnFailure> {
+    match problem {
+        Problem::ModelError(_) | Problem::ModelContextExceeded(_) => {
+            Some(TurnFailure::ModelError { question_seq })
+        }
+        Problem::ModelTimeout(_) => Some(TurnFailure::ModelTimeout { question_seq }),
+        _ => None,
     }
 }

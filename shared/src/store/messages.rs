@@ -3,25 +3,21 @@
 //! Rows are only ever added, under the lock on the session's row, which assigns `seq`; reading
 //! takes no lock.
 
-use std::sync::LazyLock;
-
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::Store;
+use super::statements::HISTORY;
 use crate::caller::Caller;
 use crate::database::DatabaseError;
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
-/// The most messages that fit into a page of [`MAX_PAGE_BYTES`]; each takes at least 180 bytes.
-const MAX_PAGE_MESSAGES: i64 = 28_000;
-
 /// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
-const MAX_PAGE_BYTES: usize = 5_000_000;
+pub(super) const MAX_PAGE_BYTES: i64 = 5_000_000;
 
 /// The longest page as Lambda carries it: JSON inside a JSON string, in which each quotation mark
 /// and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
@@ -30,72 +26,58 @@ const MAX_CARRIED_BYTES: usize = 6_000_000;
 /// The size of an answer without its messages, in bytes.
 const ENVELOPE_BYTES: usize = 300;
 
-/// Bytes after which the database stops measuring. `jsonb` is written with a space after every
-/// comma and colon, so it is up to half as long again as the JSON made from it.
-const MAX_MEASURED_BYTES: i64 = 7_500_000;
+/// The size of an answer's message as JSON without its text, in bytes, when the values of its jsonb
+/// columns are null; one of the user takes a few less.
+const MESSAGE_BYTES: usize = 183;
 
-static HISTORY_ASCENDING: LazyLock<String> = LazyLock::new(|| {
-    include_str!("sql/history.sql")
-        .replace("{order}", "asc")
-        .replace(
-            "{in_measured_chunks}",
-            "m.seq <= session.low + 32 * measured.chunks",
-        )
-        .replace(
-            "{in_next_chunk}",
-            "m.seq > session.low + 32 * measured.chunks
-             and m.seq <= session.low + 32 * (measured.chunks + 1)",
-        )
-});
-static HISTORY_DESCENDING: LazyLock<String> = LazyLock::new(|| {
-    include_str!("sql/history.sql")
-        .replace("{order}", "desc")
-        .replace(
-            "{in_measured_chunks}",
-            "m.seq >= session.high - 32 * measured.chunks",
-        )
-        .replace(
-            "{in_next_chunk}",
-            "m.seq < session.high - 32 * measured.chunks
-             and m.seq >= session.high - 32 * (measured.chunks + 1)",
-        )
-});
-
-/// A message as the API returns it.
-#[derive(Debug, Clone, Serialize)]
-pub struct Message {
+/// A message as the API returns it, borrowed from its row: its JSON is all that is made of it.
+#[derive(Debug, Serialize)]
+struct Message<'a> {
     /// `user` or `assistant`.
-    pub role: String,
+    role: &'a str,
     /// Its text.
-    pub content: String,
+    content: &'a str,
     /// Its id.
-    pub message_id: Uuid,
+    message_id: Uuid,
     /// When it was stored.
-    pub timestamp: Timestamp,
+    timestamp: Timestamp,
     /// The audio the user sent, or the recordings the assistant recommends.
-    pub audio_files: Option<Value>,
+    audio_files: Option<&'a RawValue>,
     /// The calls the model made.
-    pub function_calls: Option<Value>,
+    function_calls: Option<&'a RawValue>,
     /// The caller's metadata.
-    pub metadata: Option<Value>,
-    /// Its position in the session, from 1.
-    #[serde(skip)]
-    pub seq: i64,
+    metadata: Option<&'a RawValue>,
 }
 
-impl Message {
-    fn read(row: &Row) -> Result<Self, DatabaseError> {
+impl<'a> Message<'a> {
+    fn read(row: &'a Row) -> Result<Self, DatabaseError> {
+        let json = |column| {
+            let value: Option<Json<&RawValue>> = row.try_get(column)?;
+            Ok::<_, DatabaseError>(value.map(|Json(value)| value))
+        };
         Ok(Self {
             role: row.try_get("role")?,
             content: row.try_get("content")?,
             message_id: row.try_get("message_id")?,
             timestamp: Timestamp(row.try_get("timestamp")?),
-            audio_files: row.try_get("audio_files")?,
-            function_calls: row.try_get("function_calls")?,
-            metadata: row.try_get("metadata")?,
-            seq: row.try_get("seq")?,
+            audio_files: json("audio_files")?,
+            function_calls: json("function_calls")?,
+            metadata: json("metadata")?,
         })
     }
+}
+
+/// The size of a message with this text as JSON, in bytes, without the values of its jsonb columns.
+///
+/// # Errors
+/// [`Problem::Internal`] when it cannot be written as JSON.
+pub(super) fn json_bytes(content: &str) -> Result<i64, Problem> {
+    let json = serde_json::to_vec(content).map_err(not_json)?;
+    Ok(i64::try_from(MESSAGE_BYTES + json.len()).unwrap_or(i64::MAX))
+}
+
+fn not_json(error: serde_json::Error) -> Problem {
+    Problem::Internal(Box::new(error))
 }
 
 /// Which messages to return, and in which order.
@@ -114,15 +96,17 @@ pub struct Page {
 /// A part of a session's messages.
 #[derive(Debug)]
 pub struct History {
-    /// The messages, in the requested order.
-    pub messages: Vec<Message>,
+    /// The messages as JSON, in the requested order.
+    pub messages: Vec<Box<RawValue>>,
+    /// The position of the last of them.
+    pub last_seq: Option<i64>,
     /// How many messages the session has.
     pub message_count: i64,
     /// Whether there are more messages in the direction of the page.
     pub has_more: bool,
 }
 
-/// Reads a page of a session's messages.
+/// Reads a page of a session's messages. It ends before it would not fit into an answer.
 ///
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
@@ -132,90 +116,105 @@ pub async fn history(
     session_id: Uuid,
     page: Page,
 ) -> Result<History, Problem> {
-    let after = page.after.unwrap_or(0);
-    let before = page.before.unwrap_or(i64::MAX);
-    let limit = page.limit.unwrap_or(MAX_PAGE_MESSAGES);
-    let statement = if page.descending {
-        &HISTORY_DESCENDING
-    } else {
-        &HISTORY_ASCENDING
-    };
     let rows = store
         .query(
             caller,
-            statement,
+            HISTORY,
             &[
                 (&session_id, Type::UUID),
                 (&caller.owner_key(), Type::TEXT),
-                (&after, Type::INT8),
-                (&before, Type::INT8),
-                (&limit, Type::INT8),
-                (&MAX_MEASURED_BYTES, Type::INT8),
+                (&page.after, Type::INT8),
+                (&page.before, Type::INT8),
+                (&page.limit, Type::INT8),
+                (&page.descending, Type::BOOL),
+                (&MAX_PAGE_BYTES, Type::INT8),
             ],
         )
         .await?;
-
     let first = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     let message_count: i64 = first
         .try_get("message_count")
         .map_err(DatabaseError::from)?;
-    let messages = cut_to_size(read_all(&rows)?)?;
 
+    let (seqs, messages) = if page.descending {
+        those_that_fit(rows.iter().rev())?
+    } else {
+        those_that_fit(rows.iter())?
+    };
+    let last_seq = seqs.last().copied();
     // `seq` has no gaps, so the last position on the page tells whether more messages follow.
-    let has_more = messages.last().is_some_and(|last| {
+    let has_more = last_seq.is_some_and(|last| {
         if page.descending {
-            last.seq > after + 1
+            last > page.after.unwrap_or(0) + 1
         } else {
-            last.seq < message_count.min(before - 1)
+            last < page
+                .before
+                .map_or(message_count, |before| message_count.min(before - 1))
         }
     });
     Ok(History {
         messages,
+        last_seq,
         message_count,
         has_more,
     })
 }
 
-/// Reads the messages of rows, without the row that an outer join returns for no message.
+/// The last messages of rows in the order of `seq`, as JSON and in that order, without those that
+/// would not fit into an answer.
 ///
 /// # Errors
-/// [`DatabaseError`] when a row lacks a column.
-pub(super) fn read_all(rows: &[Row]) -> Result<Vec<Message>, DatabaseError> {
-    let mut messages = Vec::with_capacity(rows.len());
-    for row in rows {
-        let seq: Option<i64> = row.try_get("seq")?;
-        if seq.is_some() {
-            messages.push(Message::read(row)?);
-        }
-    }
-    Ok(messages)
-}
-
-/// Drops the earliest messages if they would not all fit into an answer.
-///
-/// # Errors
-/// [`Problem::Internal`] when a message cannot be written as JSON.
-pub(super) fn latest_that_fit(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
-    messages.reverse();
-    let mut latest = cut_to_size(messages)?;
+/// A database problem when a row lacks a column; [`Problem::Internal`] when it is no JSON.
+pub(super) fn latest_that_fit(rows: &[Row]) -> Result<Vec<Box<RawValue>>, Problem> {
+    let (_, mut latest) = those_that_fit(rows.iter().rev())?;
     latest.reverse();
     Ok(latest)
 }
 
-/// Ends the page before its JSON exceeds the limit; the first message is always on it.
-fn cut_to_size(mut messages: Vec<Message>) -> Result<Vec<Message>, Problem> {
+/// The positions of the first messages that fit into an answer together, and their JSON; the first
+/// message is always among them. A row without a message, which an empty page has, is passed over.
+fn those_that_fit<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+) -> Result<(Vec<i64>, Vec<Box<RawValue>>), Problem> {
+    let (mut seqs, mut messages) = (Vec::new(), Vec::new());
     let (mut bytes, mut carried_bytes) = (ENVELOPE_BYTES, ENVELOPE_BYTES);
-    for (index, message) in messages.iter().enumerate() {
-        let json =
-            serde_json::to_vec(message).map_err(|error| Problem::Internal(Box::new(error)))?;
+    for row in rows {
+        let seq: Option<i64> = row.try_get("seq").map_err(DatabaseError::from)?;
+        let Some(seq) = seq else { continue };
+        let json = to_raw_value(&Message::read(row)?).map_err(not_json)?;
         // One more for the comma.
-        bytes += json.len() + 1;
-        let escaped = json.iter().filter(|byte| b"\"\\".contains(byte)).count();
-        carried_bytes += json.len() + 1 + escaped;
-        if (bytes > MAX_PAGE_BYTES || carried_bytes > MAX_CARRIED_BYTES) && index > 0 {
-            messages.truncate(index);
+        let size = json.get().len() + 1;
+        let is_escaped = |byte: &u8| b"\"\\".contains(byte);
+        bytes += size;
+        carried_bytes += size + json.get().bytes().filter(is_escaped).count();
+        let fits = bytes <= MAX_PAGE_BYTES as usize && carried_bytes <= MAX_CARRIED_BYTES;
+        if !fits && !seqs.is_empty() {
             break;
         }
+        seqs.push(seq);
+        messages.push(json);
     }
-    Ok(messages)
+    Ok((seqs, messages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_message_is_that_of_its_json() {
+        let content = "“Grüße”\n\"\\\u{1}";
+        let message = Message {
+            role: "assistant",
+            content,
+            message_id: Uuid::nil(),
+            timestamp: Timestamp(time::OffsetDateTime::UNIX_EPOCH),
+            audio_files: None,
+            function_calls: None,
+            metadata: None,
+        };
+        // One more for the comma.
+        let size = serde_json::to_vec(&message).unwrap().len() + 1;
+        assert_eq!(json_bytes(content).unwrap(), i64::try_from(size).unwrap());
+    }
 }

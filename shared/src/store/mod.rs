@@ -4,12 +4,14 @@
 pub mod messages;
 pub mod rights;
 pub mod sessions;
+pub mod statements;
 pub mod turns;
 
 use std::sync::Arc;
 
 use tokio_postgres::Row;
 
+use self::statements::Statement;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
 
@@ -35,12 +37,12 @@ impl Store {
     async fn query(
         &self,
         caller: &Caller,
-        statement: &str,
+        statement: Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
         let answered = self
             .database
-            .query(caller.deadline, statement, parameters)
+            .query(caller.deadline, statement.sql, parameters)
             .await;
         self.explained(caller, answered).await
     }
@@ -52,12 +54,12 @@ impl Store {
     async fn query_at_length(
         &self,
         caller: &Caller,
-        statement: &str,
+        statement: Statement,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
         let answered = self
             .database
-            .query_at_length(caller.deadline, statement, parameters)
+            .query_at_length(caller.deadline, statement.sql, parameters)
             .await;
         self.explained(caller, answered).await
     }

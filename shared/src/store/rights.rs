@@ -6,6 +6,10 @@ use tokio_postgres::types::Type;
 
 use crate::database::{Connection, Database, DatabaseError, Parameter};
 
+/// The schema of all our tables and functions. Statements and functions name it, so that no setting
+/// and no object in another schema can change what they use.
+const SCHEMA: &str = "public";
+
 /// The rights on tables that the functions use, and no others.
 const REQUIRED: &[(&str, &str)] = &[
     ("chat_sessions", "SELECT"),
@@ -13,22 +17,37 @@ const REQUIRED: &[(&str, &str)] = &[
     ("chat_sessions", "UPDATE"),
     ("chat_messages", "SELECT"),
     ("chat_messages", "INSERT"),
+    ("chat_events", "INSERT"),
+    ("chat_erasures", "SELECT"),
     ("refinery_schema_history", "SELECT"),
 ];
 
-/// Missing rights on visible tables, then schemas that hide our tables.
+/// The functions in the database that the functions call. They run with the rights of their caller,
+/// who needs those above as well.
+const CALLED: &[&str] = &[
+    "chat_begin_turn_v1",
+    "chat_finish_turn_v1",
+    "chat_history_v1",
+    "chat_resume_v1",
+];
+
+/// Missing rights on tables and functions that exist, and on their schema.
 const MISSING: &str = "
     select privilege || ' on ' || object as missing
     from unnest($1::text[], $2::text[]) as required (object, privilege)
-    where to_regclass(object) is not null
-      and not has_table_privilege(to_regclass(object), privilege)
+    join pg_catalog.pg_class c on c.relname = object
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace and n.nspname = $4
+    where not has_table_privilege(c.oid, privilege)
     union all
-    select distinct 'USAGE on schema ' || n.nspname
-    from pg_catalog.pg_class c
-    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = any($1)
-      and c.relkind in ('r', 'p')
-      and n.nspname = any(string_to_array(replace(current_setting('search_path'), ' ', ''), ','))
+    select 'EXECUTE on ' || p.proname
+    from pg_catalog.pg_proc p
+    join pg_catalog.pg_namespace n on n.oid = p.pronamespace and n.nspname = $4
+    where p.proname = any($3)
+      and not has_function_privilege(p.oid, 'EXECUTE')
+    union all
+    select 'USAGE on schema ' || n.nspname
+    from pg_catalog.pg_namespace n
+    where n.nspname = $4
       and not has_schema_privilege(n.oid, 'USAGE')
     order by missing
     limit 20";
@@ -36,11 +55,16 @@ const MISSING: &str = "
 /// The statements that give a role these rights.
 #[must_use]
 pub fn grants(role: &str) -> String {
-    let grant = |(table, right): &(&str, &str)| format!("grant {right} on {table} to {role};");
-    REQUIRED.iter().map(grant).collect()
+    let on_tables = REQUIRED
+        .iter()
+        .map(|(table, right)| format!("grant {right} on {SCHEMA}.{table} to {role};"));
+    let on_functions = CALLED
+        .iter()
+        .map(|function| format!("grant execute on function {SCHEMA}.{function} to {role};"));
+    on_tables.chain(on_functions).collect()
 }
 
-/// The rights that the connected user lacks, each as `RIGHT on object`. Tables that do not exist
+/// The rights that the connected user lacks, each as `RIGHT on object`. Objects that do not exist
 /// are skipped.
 ///
 /// # Errors
@@ -81,8 +105,13 @@ fn required() -> (Vec<&'static str>, Vec<&'static str>) {
 fn parameters<'a>(
     objects: &'a Vec<&'static str>,
     privileges: &'a Vec<&'static str>,
-) -> [Parameter<'a>; 2] {
-    [(objects, Type::TEXT_ARRAY), (privileges, Type::TEXT_ARRAY)]
+) -> [Parameter<'a>; 4] {
+    [
+        (objects, Type::TEXT_ARRAY),
+        (privileges, Type::TEXT_ARRAY),
+        (&CALLED, Type::TEXT_ARRAY),
+        (&SCHEMA, Type::TEXT),
+    ]
 }
 
 fn read(rows: &[Row]) -> Result<Vec<String>, DatabaseError> {

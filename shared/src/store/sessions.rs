@@ -4,12 +4,14 @@
 //! session wait for each other and those of different sessions do not.
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
-use super::messages::{Message, latest_that_fit, read_all};
+use super::messages::{MAX_PAGE_BYTES, latest_that_fit};
+use super::statements::{FORK, OPEN, RESET, RESUME, SERVICE_STATUS, STATUS};
 use crate::caller::Caller;
 use crate::database::{DatabaseError, Parameter};
 use crate::problem::Problem;
@@ -19,53 +21,11 @@ use crate::time::Timestamp;
 /// many short messages.
 const MAX_COPIED_MESSAGES: i64 = 100_000;
 
-/// The largest copy, in bytes on disk, so that a short request cannot fill the disk.
+/// The largest copy, in bytes of JSON, so that a short request cannot fill the disk.
 const MAX_COPIED_BYTES: i64 = 64 * 1024 * 1024;
 
 /// How many messages [`resume`] and [`fork`] return.
 const RECENT_MESSAGES: i64 = 10;
-
-const STATISTICS: &str = "
-    select
-        session_id, created_at, updated_at, is_active, message_count, user_messages,
-        assistant_messages, first_message_time, last_message_time,
-        coalesce(
-            extract(epoch from last_message_time - first_message_time), 0
-        )::float8 as duration_seconds,
-        audio_files_provided, input_tokens, output_tokens
-    from chat_sessions
-    where session_id = $1
-      and owner is not distinct from $2";
-
-const OPEN: &str = "
-    insert into chat_sessions (session_id, owner)
-    values ($1, $2)
-    on conflict (session_id) do nothing";
-
-const RESET: &str = "
-    with
-    closed as (
-        update chat_sessions
-        set is_active = false,
-            updated_at = greatest(updated_at, clock_timestamp())
-        where session_id = $1
-          and owner is not distinct from $2
-        returning session_id
-    ),
-    opened as (
-        insert into chat_sessions (session_id, owner)
-        select $3, $2
-        from closed
-        on conflict (session_id) do nothing
-    )
-    select session_id
-    from closed";
-
-const SERVICE: &str = "
-    select
-        (select max(version) from refinery_schema_history) as schema_version,
-        exists (select from chat_sessions) as has_sessions,
-        exists (select from chat_messages) as has_messages";
 
 /// The statistics of a session.
 #[derive(Debug, Serialize)]
@@ -127,8 +87,8 @@ impl Statistics {
 pub struct Resumed {
     /// How many messages it has.
     pub message_count: i64,
-    /// The last of them, oldest first.
-    pub recent: Vec<Message>,
+    /// The last of them as JSON, oldest first; fewer if they would not fit into an answer.
+    pub recent: Vec<Box<RawValue>>,
 }
 
 /// Reads the statistics of a session.
@@ -142,7 +102,7 @@ pub async fn statistics(
 ) -> Result<Statistics, Problem> {
     let parameters: [Parameter<'_>; 2] =
         [(&session_id, Type::UUID), (&caller.owner_key(), Type::TEXT)];
-    let rows = store.query(caller, STATISTICS, &parameters).await?;
+    let rows = store.query(caller, STATUS, &parameters).await?;
     let row = rows.first().ok_or(Problem::SessionNotFound(session_id))?;
     Ok(Statistics::read(row)?)
 }
@@ -152,7 +112,7 @@ pub async fn statistics(
 /// # Errors
 /// A database problem: finding one is the purpose.
 pub async fn schema_version(store: &Store, caller: &Caller) -> Result<i32, Problem> {
-    let rows = store.query(caller, SERVICE, &[]).await?;
+    let rows = store.query(caller, SERVICE_STATUS, &[]).await?;
     let row = rows
         .first()
         .ok_or_else(|| DatabaseError::unexpected("no row of service state"))?;
@@ -200,11 +160,12 @@ pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<
     let rows = store
         .query(
             caller,
-            include_str!("sql/resume.sql"),
+            RESUME,
             &[
                 (&session_id, Type::UUID),
                 (&caller.owner_key(), Type::TEXT),
                 (&RECENT_MESSAGES, Type::INT8),
+                (&MAX_PAGE_BYTES, Type::INT8),
             ],
         )
         .await?;
@@ -212,7 +173,7 @@ pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<
     let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
     Ok(Resumed {
         message_count,
-        recent: recent(&rows)?,
+        recent: latest_that_fit(&rows)?,
     })
 }
 
@@ -231,7 +192,7 @@ pub async fn fork(
     let rows = store
         .query_at_length(
             caller,
-            include_str!("sql/fork.sql"),
+            FORK,
             &[
                 (&session_id, Type::UUID),
                 (&caller.owner_key(), Type::TEXT),
@@ -259,11 +220,6 @@ pub async fn fork(
     }
     Ok(Resumed {
         message_count,
-        recent: recent(&rows)?,
+        recent: latest_that_fit(&rows)?,
     })
-}
-
-/// The last messages, oldest first; fewer if they would not fit into an answer.
-fn recent(rows: &[Row]) -> Result<Vec<Message>, Problem> {
-    latest_that_fit(read_all(rows)?)
 }

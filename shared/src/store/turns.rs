@@ -3,22 +3,30 @@
 //! Two statements, with nothing held in between. [`begin`] stores the message and takes a lease on
 //! the session; [`finish`] stores the answer and releases the lease. If the process dies in
 //! between, a message without an answer remains, and a lease that expires. Both are idempotent.
+//!
+//! What depends on the text is worked out here, not in the database: title, digest and sizes.
 
 use std::time::Duration;
 
+use openssl::sha::sha256;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
+use super::messages::json_bytes;
+use super::statements::{ABANDON_TURN, BEGIN_TURN, FINISH_TURN};
 use crate::caller::Caller;
-use crate::database::{DatabaseError, Parameter};
+use crate::database::DatabaseError;
 use crate::problem::Problem;
 
-/// How often [`begin`] decides again because the session changed meanwhile. Each time another turn
-/// got ahead, so after a few attempts the caller may as well be told that the session is busy.
-const MAX_DECISIONS: usize = 5;
+/// The longest automatic title, in characters.
+const MAX_TITLE_CHARACTERS: usize = 60;
+
+/// The size of a question's digest, in bytes. It tells two texts of one caller apart, so half of
+/// SHA-256 is enough.
+const DIGEST_BYTES: usize = 16;
 
 /// A user's message that asks for an answer.
 #[derive(Debug)]
@@ -33,6 +41,30 @@ pub struct Question {
     pub audio_files: Option<Value>,
     /// The caller's metadata.
     pub metadata: Option<Value>,
+}
+
+impl Question {
+    /// The title of a session that begins with this question: its first words, as many as fit into
+    /// [`MAX_TITLE_CHARACTERS`], separated by one space. A first word that is longer is cut.
+    fn title(&self) -> String {
+        let mut title = String::new();
+        let mut characters = 0;
+        for word in self.content.split_whitespace() {
+            let separator = usize::from(characters > 0);
+            characters += separator + word.chars().count();
+            if characters > MAX_TITLE_CHARACTERS {
+                if separator == 0 {
+                    title.extend(word.chars().take(MAX_TITLE_CHARACTERS));
+                }
+                break;
+            }
+            if separator == 1 {
+                title.push(' ');
+            }
+            title.push_str(word);
+        }
+        title
+    }
 }
 
 /// The right to work on a turn. A new one is made for every call, before the first statement.
@@ -66,6 +98,10 @@ pub struct ContextLimits {
 /// A turn in progress.
 #[derive(Debug)]
 pub struct Turn {
+    /// The session.
+    pub session_id: Uuid,
+    /// The lease, which this turn holds.
+    pub lease_id: Uuid,
     /// The position of the question in its session.
     pub question_seq: i64,
     /// The messages before the question, oldest first.
@@ -73,19 +109,17 @@ pub struct Turn {
 }
 
 impl Turn {
-    fn read(row: &Row) -> Result<Self, DatabaseError> {
-        let roles: Vec<String> = row
-            .try_get::<_, Option<_>>("context_roles")?
-            .unwrap_or_default();
-        let contents: Vec<String> = row
-            .try_get::<_, Option<_>>("context_contents")?
-            .unwrap_or_default();
-        let context = roles
-            .into_iter()
-            .zip(contents)
+    fn read(row: &Row, session_id: Uuid, lease_id: Uuid) -> Result<Self, DatabaseError> {
+        let list = |name| Ok::<_, DatabaseError>(row.try_get::<_, Option<Vec<String>>>(name)?);
+        let roles = list("context_roles")?.unwrap_or_default();
+        let contents = list("context_contents")?.unwrap_or_default();
+        let latest_first = roles.into_iter().zip(contents).rev();
+        let context = latest_first
             .map(|(role, content)| ContextMessage { role, content })
             .collect();
         Ok(Self {
+            session_id,
+            lease_id,
             question_seq: row.try_get("question_seq")?,
             context,
         })
@@ -105,10 +139,21 @@ pub struct Answer {
     pub function_calls: Vec<Value>,
     /// The model that wrote it.
     pub model: String,
+    /// Why the model stopped: `stop`, `length` or `content_filter`, if the provider said so.
+    pub finish_reason: Option<String>,
+    /// What the provider counted.
+    pub usage: Usage,
+}
+
+/// Tokens, as far as the provider counted them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
     /// Tokens the model read.
-    pub input_tokens: i64,
+    pub input_tokens: Option<i64>,
+    /// Those of them that it had read before.
+    pub cached_input_tokens: Option<i64>,
     /// Tokens the model wrote.
-    pub output_tokens: i64,
+    pub output_tokens: Option<i64>,
 }
 
 impl Answer {
@@ -118,16 +163,31 @@ impl Answer {
             content: row.try_get("content")?,
             audio_files: from_array(row.try_get("audio_files")?),
             function_calls: from_array(row.try_get("function_calls")?),
-            // Answers from before models were recorded have none.
-            model: row.try_get::<_, Option<_>>("model")?.unwrap_or_default(),
-            input_tokens: row
-                .try_get::<_, Option<_>>("input_tokens")?
-                .unwrap_or_default(),
-            output_tokens: row
-                .try_get::<_, Option<_>>("output_tokens")?
-                .unwrap_or_default(),
+            model: row.try_get("model")?,
+            finish_reason: row.try_get("finish_reason")?,
+            usage: Usage {
+                input_tokens: row.try_get("input_tokens")?,
+                // Not part of a replayed answer.
+                cached_input_tokens: None,
+                output_tokens: row.try_get("output_tokens")?,
+            },
         })
     }
+}
+
+/// What went wrong in a turn that is given up, where the record keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnFailure {
+    /// The model failed.
+    ModelError {
+        /// The position of the question.
+        question_seq: i64,
+    },
+    /// The model took too long.
+    ModelTimeout {
+        /// The position of the question.
+        question_seq: i64,
+    },
 }
 
 /// How a turn begins.
@@ -156,110 +216,22 @@ pub async fn begin(
     lease: Lease,
     context: ContextLimits,
 ) -> Result<TurnStart, Problem> {
-    for _ in 0..MAX_DECISIONS {
-        let row = decide(store, caller, question, lease, context).await?;
-        let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
-        return match outcome.as_str() {
-            "started" => Ok(TurnStart::Started(Turn::read(&row)?)),
-            "answered" => Ok(TurnStart::Replayed {
-                answer: Answer::read(&row)?,
-                seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
-            }),
-            "not_found" => Err(Problem::SessionNotFound(question.session_id)),
-            "reused" => Err(Problem::MessageIdReused),
-            "inactive" => Err(Problem::SessionInactive),
-            "busy" => Err(Problem::SessionBusy),
-            _ => continue,
-        };
-    }
-    Err(Problem::SessionBusy)
-}
-
-/// Stores the answer of a turn and releases its lease. Returns the position of the answer, which is
-/// also the number of messages the session then has.
-///
-/// # Errors
-/// [`Problem::SessionBusy`] when the lease expired and another call took over the turn; then
-/// nothing is stored. Or a database problem.
-pub async fn finish(
-    store: &Store,
-    caller: &Caller,
-    session_id: Uuid,
-    turn: &Turn,
-    lease: Lease,
-    answer: &Answer,
-) -> Result<i64, Problem> {
-    let audio_files = as_array(&answer.audio_files);
-    let function_calls = as_array(&answer.function_calls);
-    let audio_file_count = i64::try_from(answer.audio_files.len()).unwrap_or(i64::MAX);
-    // The second attempt sees an answer that was stored by a statement whose own reply was lost and
-    // that was still running when it was retried.
-    for _ in 0..2 {
-        let rows = store
-            .query(
-                caller,
-                include_str!("sql/finish_turn.sql"),
-                &[
-                    (&session_id, Type::UUID),
-                    (&caller.owner_key(), Type::TEXT),
-                    (&lease.lease_id, Type::UUID),
-                    (&turn.question_seq, Type::INT8),
-                    (&answer.response_id, Type::UUID),
-                    (&answer.content, Type::TEXT),
-                    (&audio_files, Type::JSONB),
-                    (&audio_file_count, Type::INT8),
-                    (&function_calls, Type::JSONB),
-                    (&answer.model, Type::TEXT),
-                    (&answer.input_tokens, Type::INT8),
-                    (&answer.output_tokens, Type::INT8),
-                ],
-            )
-            .await?;
-        if let Some(row) = rows.first() {
-            return Ok(row.try_get("seq").map_err(DatabaseError::from)?);
-        }
-    }
-    Err(Problem::SessionBusy)
-}
-
-/// Releases the lease of a turn that will not finish, so that it can be retried immediately.
-///
-/// # Errors
-/// A database problem; then the lease expires by itself.
-pub async fn abandon(
-    store: &Store,
-    caller: &Caller,
-    session_id: Uuid,
-    lease: Lease,
-) -> Result<(), Problem> {
-    let parameters: [Parameter<'_>; 3] = [
-        (&session_id, Type::UUID),
-        (&caller.owner_key(), Type::TEXT),
-        (&lease.lease_id, Type::UUID),
-    ];
-    store
-        .query(caller, include_str!("sql/abandon_turn.sql"), &parameters)
-        .await?;
-    Ok(())
-}
-
-async fn decide(
-    store: &Store,
-    caller: &Caller,
-    question: &Question,
-    lease: Lease,
-    context: ContextLimits,
-) -> Result<Row, DatabaseError> {
+    let digest = &sha256(question.content.as_bytes())[..DIGEST_BYTES];
     let rows = store
         .query(
             caller,
-            include_str!("sql/begin_turn.sql"),
+            BEGIN_TURN,
             &[
                 (&question.session_id, Type::UUID),
                 (&caller.owner_key(), Type::TEXT),
+                (&question.title(), Type::TEXT),
                 (&question.message_id, Type::UUID),
                 (&question.content, Type::TEXT),
+                (&digest, Type::BYTEA),
+                (&characters(&question.content), Type::INT4),
+                (&json_bytes(&question.content)?, Type::INT8),
                 (&question.audio_files, Type::JSONB),
+                (&length(question.audio_files.as_ref()), Type::INT4),
                 (&question.metadata, Type::JSONB),
                 (&lease.lease_id, Type::UUID),
                 (&lease.duration.as_secs_f64(), Type::FLOAT8),
@@ -268,9 +240,126 @@ async fn decide(
             ],
         )
         .await?;
-    rows.into_iter()
-        .next()
-        .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))
+    let row = rows
+        .first()
+        .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))?;
+    let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
+    match outcome.as_str() {
+        "started" => Ok(TurnStart::Started(Turn::read(
+            row,
+            question.session_id,
+            lease.lease_id,
+        )?)),
+        "answered" => Ok(TurnStart::Replayed {
+            answer: Answer::read(row)?,
+            seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
+        }),
+        "not_found" => Err(Problem::SessionNotFound(question.session_id)),
+        "reused" => Err(Problem::MessageIdReused),
+        "inactive" => Err(Problem::SessionInactive),
+        "busy" => Err(Problem::SessionBusy),
+        _ => Err(DatabaseError::unexpected("an unknown outcome of a turn's begin").into()),
+    }
+}
+
+/// Stores the answer of a turn, which the model wrote in `latency`, and releases its lease. Returns
+/// the position of the answer, which is also the number of messages the session then has.
+///
+/// # Errors
+/// [`Problem::SessionBusy`] when the lease expired and another call took over the turn,
+/// [`Problem::SessionNotFound`] when the session was erased meanwhile; then nothing is stored. Or a
+/// database problem.
+pub async fn finish(
+    store: &Store,
+    caller: &Caller,
+    turn: &Turn,
+    answer: &Answer,
+    latency: Duration,
+) -> Result<i64, Problem> {
+    let audio_files = as_array(&answer.audio_files);
+    let rows = store
+        .query(
+            caller,
+            FINISH_TURN,
+            &[
+                (&turn.session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&turn.lease_id, Type::UUID),
+                (&turn.question_seq, Type::INT8),
+                (&answer.response_id, Type::UUID),
+                (&answer.content, Type::TEXT),
+                (&characters(&answer.content), Type::INT4),
+                (&json_bytes(&answer.content)?, Type::INT8),
+                (&audio_files, Type::JSONB),
+                (&length(audio_files.as_ref()), Type::INT4),
+                (&as_array(&answer.function_calls), Type::JSONB),
+                // No metadata, and no time to the first token: no model is streamed yet.
+                (&None::<Value>, Type::JSONB),
+                (&answer.model, Type::TEXT),
+                (&answer.finish_reason, Type::TEXT),
+                (&answer.usage.input_tokens, Type::INT8),
+                (&answer.usage.cached_input_tokens, Type::INT8),
+                (&answer.usage.output_tokens, Type::INT8),
+                (&i32::try_from(latency.as_millis()).ok(), Type::INT4),
+                (&None::<i32>, Type::INT4),
+            ],
+        )
+        .await?;
+    let row = rows
+        .first()
+        .ok_or_else(|| DatabaseError::unexpected("no row of a turn's end"))?;
+    let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
+    match outcome.as_str() {
+        "finished" => Ok(row.try_get("seq").map_err(DatabaseError::from)?),
+        "busy" => Err(Problem::SessionBusy),
+        "not_found" => Err(Problem::SessionNotFound(turn.session_id)),
+        _ => Err(DatabaseError::unexpected("an unknown outcome of a turn's end").into()),
+    }
+}
+/// Releases the lease of a turn that will not finish, so that it can be retried immediately, and
+/// records its failure if there is one.
+///
+/// # Errors
+/// A database problem; then the lease expires by itself.
+pub async fn abandon(
+    store: &Store,
+    caller: &Caller,
+    session_id: Uuid,
+    lease_id: Uuid,
+    failure: Option<TurnFailure>,
+) -> Result<(), Problem> {
+    let (kind, question_seq) = match failure {
+        None => (None, None),
+        Some(TurnFailure::ModelError { question_seq }) => (Some("model_error"), Some(question_seq)),
+        Some(TurnFailure::ModelTimeout { question_seq }) => {
+            (Some("model_timeout"), Some(question_seq))
+        }
+    };
+    store
+        .query(
+            caller,
+            ABANDON_TURN,
+            &[
+                (&session_id, Type::UUID),
+                (&caller.owner_key(), Type::TEXT),
+                (&lease_id, Type::UUID),
+                (&kind, Type::TEXT),
+                (&question_seq, Type::INT8),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+/// The length of a text in characters. Texts are far shorter than the largest `i32`.
+fn characters(text: &str) -> i32 {
+    i32::try_from(text.chars().count()).unwrap_or(i32::MAX)
+}
+
+/// The number of items in an array; 0 for anything else.
+fn length(array: Option<&Value>) -> i32 {
+    let items = array.and_then(Value::as_array).map_or(0, Vec::len);
+    i32::try_from(items).unwrap_or(i32::MAX)
 }
 
 /// An empty list is stored as null, not as an empty array.
@@ -282,5 +371,32 @@ fn from_array(value: Option<Value>) -> Vec<Value> {
     match value {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_the_beginning_of_the_question_cut_between_words() {
+        let title = |content: &str| {
+            let question = Question {
+                session_id: Uuid::nil(),
+                message_id: Uuid::nil(),
+                content: content.to_owned(),
+                audio_files: None,
+                metadata: None,
+            };
+            question.title()
+        };
+        assert_eq!(
+            title("  How do I\n\tfall asleep? "),
+            "How do I fall asleep?"
+        );
+        let sixty = "Ä".repeat(29) + " " + &"ß".repeat(30);
+        assert_eq!(title(&format!("{sixty} x")), sixty);
+        assert_eq!(title(&format!("{sixty}x")), "Ä".repeat(29));
+        assert_eq!(title(&"語".repeat(100)), "語".repeat(60));
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::ids::new_id;
-use shared::store::turns::{Answer, ContextMessage};
+use shared::store::turns::{Answer, ContextMessage, Usage};
 
 use crate::recordings::{Catalogue, FUNCTION_NAME};
 
@@ -52,12 +52,16 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
         .sum::<i64>();
     Answer {
         response_id: new_id(),
-        input_tokens: read + count_words(question),
-        output_tokens: count_words(&content),
+        usage: Usage {
+            input_tokens: Some(read + count_words(question)),
+            cached_input_tokens: None,
+            output_tokens: Some(count_words(&content)),
+        },
         content,
         audio_files,
         function_calls,
         model: NAME.to_owned(),
+        finish_reason: Some("stop".to_owned()),
     }
 }
 

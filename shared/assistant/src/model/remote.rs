@@ -5,12 +5,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use genai::adapter::AdapterKind;
-use genai::chat::{ChatMessage, ChatRequest, ChatResponse, Tool, ToolCall, ToolResponse};
+use genai::chat::{
+    ChatMessage, ChatRequest, ChatResponse, StopReason, Tool, ToolCall, ToolResponse,
+};
 use genai::resolver::Endpoint;
 use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
 use shared::ids::new_id;
-use shared::store::turns::{Answer, ContextMessage};
+use shared::store::turns::{Answer, ContextMessage, Usage};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -42,8 +44,7 @@ pub struct Remote {
 struct Progress {
     audio_files: Vec<Value>,
     function_calls: Vec<Value>,
-    input_tokens: i64,
-    output_tokens: i64,
+    usage: Usage,
 }
 
 impl Remote {
@@ -124,8 +125,7 @@ impl Remote {
         let mut progress = Progress::default();
         for _ in 0..MAX_ROUNDS {
             let response = self.ask(request.clone()).await?;
-            progress.input_tokens += response.usage.prompt_tokens.map_or(0, i64::from);
-            progress.output_tokens += response.usage.completion_tokens.map_or(0, i64::from);
+            progress.count(&response);
 
             let calls: Vec<ToolCall> = response.tool_calls().into_iter().cloned().collect();
             if calls.is_empty() {
@@ -189,6 +189,31 @@ impl Remote {
     }
 }
 
+impl Progress {
+    /// Adds the tokens of a round, as far as the provider counted them.
+    fn count(&mut self, response: &ChatResponse) {
+        let Usage {
+            input_tokens,
+            cached_input_tokens,
+            output_tokens,
+        } = &mut self.usage;
+        let counted = &response.usage;
+        let cached = counted.prompt_tokens_details.as_ref();
+        for (total, tokens) in [
+            (input_tokens, counted.prompt_tokens),
+            (
+                cached_input_tokens,
+                cached.and_then(|details| details.cached_tokens),
+            ),
+            (output_tokens, counted.completion_tokens),
+        ] {
+            if let Some(tokens) = tokens {
+                *total = Some(total.unwrap_or_default() + i64::from(tokens));
+            }
+        }
+    }
+}
+
 /// An address without user, password and query, any of which may be a secret.
 fn without_secrets(url: &str) -> String {
     let Ok(mut url) = reqwest::Url::parse(url) else {
@@ -217,9 +242,20 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
         audio_files: progress.audio_files,
         function_calls: progress.function_calls,
         model: response.provider_model_iden.model_name.to_string(),
-        input_tokens: progress.input_tokens,
-        output_tokens: progress.output_tokens,
+        finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
+        usage: progress.usage,
     })
+}
+
+/// The API's word for why a model stopped; `None` for a reason that it has no word for.
+fn finish_reason(reason: &StopReason) -> Option<String> {
+    let word = match reason {
+        StopReason::Completed(_) | StopReason::StopSequence(_) => "stop",
+        StopReason::MaxTokens(_) => "length",
+        StopReason::ContentFilter(_) => "content_filter",
+        StopReason::ToolCall(_) | StopReason::Other(_) => return None,
+    };
+    Some(word.to_owned())
 }
 
 /// The conversation in a form every provider accepts: it begins with the user, and the roles

@@ -1,9 +1,22 @@
--- Releases the lease of a turn that will not finish, so that it can be retried immediately.
+-- Releases the lease of a turn that will not finish, so that it can be retried immediately, and records
+-- why it failed if $4 says so.
 --
--- $1 session_id, $2 owner, $3 lease_id
-update chat_sessions
-set lease_id = null,
-    lease_until = null
+-- $1 session_id, $2 owner, $3 lease_id, $4 kind of event, $5 seq of the question
+with
+released as (
+    update public.chat_sessions
+    set lease_id = null,
+        lease_until = null
+    where session_id = $1
+      and owner is not distinct from $2
+      and erased_at is null
+      and lease_id = $3
+)
+insert into public.chat_events (session_id, event_id, kind, question_seq)
+select session_id, $3, $4, $5
+from public.chat_sessions
 where session_id = $1
   and owner is not distinct from $2
-  and lease_id = $3
+  and erased_at is null
+  and $4 is not null
+on conflict do nothing

@@ -1,0 +1,28 @@
+-- What is to be remembered beside the conversations.
+
+-- Events that are no messages, only ever added. They say nothing of what was said, so they may outlive
+-- their session.
+create table public.chat_events (
+    session_id uuid not null,
+    -- Made before the first attempt to store it, so that a repeated statement adds nothing.
+    event_id uuid not null,
+    created_at timestamptz not null default clock_timestamp(),
+    kind text not null
+        constraint chat_events_kind_check
+            check (kind in ('reset', 'replay', 'model_error', 'model_timeout')),
+    -- The position of the question it concerns.
+    question_seq bigint,
+    constraint chat_events_pkey primary key (session_id, event_id)
+);
+
+-- Sessions that were erased: which, when, how many messages and on whose behalf, and nothing of what
+-- was said or by whom. An id in here is never opened again.
+create table public.chat_erasures (
+    session_id uuid not null
+        constraint chat_erasures_pkey primary key,
+    erased_at timestamptz not null default clock_timestamp(),
+    message_count bigint not null,
+    on_behalf_of text not null
+        constraint chat_erasures_on_behalf_of_check
+            check (on_behalf_of in ('caller', 'retention', 'operator'))
+);

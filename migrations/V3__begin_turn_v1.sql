@@ -1,0 +1,194 @@
+-- Begins a turn: opens the session if its id is unused, stores the user's message, takes the lease, and
+-- returns the context for the model, newest message first. Otherwise it says why not and changes
+-- nothing. Sent again, it finds its own message and lease.
+--
+-- The lock on the session's row makes its callers wait for each other, so each step sees what is true
+-- and not what was. It is held for this function only, never while the model is asked.
+--
+-- `outcome` is one of:
+--     started     the question is stored, and the caller holds the lease
+--     answered    the question was answered before: the answer
+--     not_found   erased, or another owner's
+--     reused      the message_id belongs to another message
+--     inactive    the session was reset
+--     busy        another turn holds the lease
+create function public.chat_begin_turn_v1(
+    in_session_id uuid,
+    in_owner text,
+    -- The title of the session, if this opens it.
+    in_title text,
+    in_message_id uuid,
+    in_content text,
+    in_content_digest bytea,
+    in_characters integer,
+    -- The size of the message as JSON without what is in the next three, in bytes.
+    in_json_bytes bigint,
+    in_audio_files jsonb,
+    in_audio_file_count integer,
+    in_metadata jsonb,
+    in_lease_id uuid,
+    in_lease_seconds double precision,
+    -- The context ends before the message that would exceed either.
+    in_context_messages bigint,
+    in_context_characters bigint,
+    out outcome text,
+    out question_seq bigint,
+    out context_roles text[],
+    out context_contents text[],
+    out response_id uuid,
+    out answer_seq bigint,
+    out content text,
+    out audio_files jsonb,
+    out function_calls jsonb,
+    out model text,
+    out finish_reason text,
+    out input_tokens bigint,
+    out output_tokens bigint
+)
+language plpgsql
+security invoker
+as $$
+declare
+    session record;
+    question record;
+    answer record;
+    earlier record;
+    clock timestamptz;
+    bytes_through bigint;
+    characters_left bigint := in_context_characters;
+begin
+    -- The second time, the session has just been opened, by this call or by another.
+    for attempt in 1..2 loop
+        select
+            s.owner, s.is_active, s.erased_at, s.message_count, s.json_bytes, s.last_message_time,
+            s.lease_id, s.lease_until
+        into session
+        from public.chat_sessions s
+        where s.session_id = in_session_id
+        for no key update;
+        exit when found;
+
+        if exists (select from public.chat_erasures e where e.session_id = in_session_id) then
+            outcome := 'not_found';
+            return;
+        end if;
+        insert into public.chat_sessions (session_id, owner, title)
+        values (in_session_id, in_owner, in_title)
+        on conflict (session_id) do nothing;
+    end loop;
+    clock := clock_timestamp();
+
+    if session.owner is distinct from in_owner or session.erased_at is not null then
+        outcome := 'not_found';
+        return;
+    end if;
+
+    select m.seq, m.role, m.content_digest
+    into question
+    from public.chat_messages m
+    where m.session_id = in_session_id
+      and m.message_id = in_message_id;
+    if found then
+        if question.role <> 'user' or question.content_digest is distinct from in_content_digest then
+            outcome := 'reused';
+            return;
+        end if;
+        question_seq := question.seq;
+
+        -- The answer follows its question directly, but for one that another turn got ahead of.
+        select m.*
+        into answer
+        from public.chat_messages m
+        where m.session_id = in_session_id
+          and m.seq = question_seq + 1
+          and m.reply_to_seq = question_seq;
+        if not found then
+            select m.*
+            into answer
+            from public.chat_messages m
+            where m.session_id = in_session_id
+              and m.reply_to_seq = question_seq
+              and m.reply_to_seq <> m.seq - 1;
+        end if;
+        if found then
+            outcome := 'answered';
+            response_id := answer.message_id;
+            answer_seq := answer.seq;
+            content := answer.content;
+            audio_files := answer.audio_files;
+            function_calls := answer.function_calls;
+            model := answer.model;
+            finish_reason := answer.finish_reason;
+            input_tokens := answer.input_tokens;
+            output_tokens := answer.output_tokens;
+            insert into public.chat_events (session_id, event_id, kind, question_seq)
+            values (in_session_id, in_lease_id, 'replay', question_seq)
+            on conflict do nothing;
+            return;
+        end if;
+    end if;
+
+    if not session.is_active then
+        outcome := 'inactive';
+        return;
+    end if;
+    if session.lease_id <> in_lease_id and session.lease_until > clock then
+        outcome := 'busy';
+        return;
+    end if;
+
+    if question_seq is null then
+        question_seq := session.message_count + 1;
+        bytes_through := session.json_bytes
+            + in_json_bytes
+            + coalesce(octet_length(in_audio_files::text), 0)
+            + coalesce(octet_length(in_metadata::text), 0);
+        -- If the clock is set back, times must still not run backwards.
+        clock := greatest(clock, session.last_message_time);
+
+        update public.chat_sessions s
+        set message_count = question_seq,
+            user_messages = s.user_messages + 1,
+            json_bytes = bytes_through,
+            first_message_time = coalesce(s.first_message_time, clock),
+            last_message_time = clock,
+            updated_at = greatest(s.updated_at, clock),
+            lease_id = in_lease_id,
+            lease_until = clock + make_interval(secs => in_lease_seconds)
+        where s.session_id = in_session_id;
+
+        insert into public.chat_messages (
+            session_id, seq, message_id, timestamp, role, content, content_digest, characters,
+            json_bytes_through, audio_files, audio_file_count, metadata
+        )
+        values (
+            in_session_id, question_seq, in_message_id, clock, 'user', in_content,
+            in_content_digest, in_characters, bytes_through, in_audio_files, in_audio_file_count,
+            in_metadata
+        );
+    else
+        update public.chat_sessions s
+        set updated_at = greatest(s.updated_at, clock),
+            lease_id = in_lease_id,
+            lease_until = clock + make_interval(secs => in_lease_seconds)
+        where s.session_id = in_session_id;
+    end if;
+
+    outcome := 'started';
+    for earlier in
+        select m.role, m.content, m.characters
+        from public.chat_messages m
+        where m.session_id = in_session_id
+          and m.seq < question_seq
+        order by m.seq desc
+        limit in_context_messages
+    loop
+        characters_left := characters_left - earlier.characters;
+        exit when characters_left < 0;
+        context_roles := array_append(context_roles, earlier.role);
+        context_contents := array_append(context_contents, earlier.content);
+    end loop;
+end
+$$;
+
+revoke execute on function public.chat_begin_turn_v1 from public;

@@ -1,0 +1,161 @@
+//! Conversations can be distributed by `session_id` (docs/scale.md): it is in every key, and every
+//! statement says which sessions it looks at.
+
+use regex::Regex;
+use shared::store::statements::{self, Scope};
+use tokio_postgres::types::Type;
+
+use support::{TestApi, postgres};
+
+/// The tables that hold what belongs to a session.
+const CONVERSATION_TABLES: [&str; 3] = ["chat_events", "chat_messages", "chat_sessions"];
+
+#[tokio::test]
+async fn every_key_of_a_conversation_contains_its_session() {
+    let database = postgres::migrated_database().await;
+    let connection = postgres::connect(&postgres::server().url(&database)).await;
+    let tables = "select table_name::text from information_schema.columns
+        where table_schema = 'public' and column_name = 'session_id' order by table_name";
+    let rows = connection.client().query_typed(tables, &[]).await.unwrap();
+    let with_session: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let known = CONVERSATION_TABLES.into_iter().chain(["chat_erasures"]);
+    let mut known: Vec<_> = known.collect();
+    known.sort_unstable();
+    assert_eq!(with_session, known, "say where a new table belongs");
+
+    let keys = "select c.relname::text, i.relname::text, array(
+            select a.attname::text from pg_attribute a
+            where a.attrelid = c.oid and a.attnum = any(x.indkey)
+        )
+        from pg_index x
+        join pg_class c on c.oid = x.indrelid
+        join pg_class i on i.oid = x.indexrelid
+        where c.relname = any($1)
+        union all
+        select c.relname, f.conname, array(
+            select a.attname::text from pg_attribute a
+            where a.attrelid = c.oid and a.attnum = any(f.conkey)
+        )
+        from pg_constraint f
+        join pg_class c on c.oid = f.conrelid
+        where f.contype = 'f' and c.relname = any($1)";
+    let tables: Vec<&str> = CONVERSATION_TABLES.to_vec();
+    let rows = connection
+        .client()
+        .query_typed(keys, &[(&tables, Type::TEXT_ARRAY)])
+        .await
+        .unwrap();
+    let mut without = Vec::new();
+    for row in &rows {
+        let columns: Vec<String> = row.get(2);
+        if !columns.iter().any(|column| column == "session_id") {
+            without.push((row.get::<_, String>(1), columns));
+        }
+    }
+    without.sort();
+    // The original's primary keys; a distributed installation drops them.
+    let ids = ["chat_messages_pkey", "chat_sessions_pkey"];
+    assert_eq!(
+        without,
+        ids.map(|key| (key.to_owned(), vec!["id".to_owned()]))
+    );
+}
+
+#[tokio::test]
+async fn every_statement_names_the_session_it_looks_at() {
+    let api = TestApi::start().await;
+    let connection = api.connection().await;
+    let functions = "select proname::text, prosrc from pg_proc
+        where pronamespace = 'public'::regnamespace and proname ~ '^chat_'";
+    let rows = connection
+        .client()
+        .query_typed(functions, &[])
+        .await
+        .unwrap();
+    let bodies: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+
+    let mut called = 0;
+    for statement in statements::ALL {
+        if statement.scope == Scope::Schema {
+            continue;
+        }
+        let mut texts = vec![statement.sql.to_owned()];
+        for (name, body) in &bodies {
+            if statement.sql.contains(name.as_str()) {
+                texts.push(body.clone());
+                called += 1;
+            }
+        }
+        for text in texts {
+            let unbound = unbound_tables(&text);
+            assert!(unbound.is_empty(), "{}: {unbound:?}", statement.name);
+            let opens = text.matches("insert into public.chat_sessions").count();
+            if opens > 0 && !text.contains("values") {
+                assert_eq!(statement.scope, Scope::SessionAndNew, "{}", statement.name);
+            }
+        }
+    }
+    assert_eq!(called, bodies.len(), "a function that no statement calls");
+}
+
+#[test]
+fn a_table_that_is_read_without_its_session_is_found() {
+    for (text, found) in [
+        (
+            "select 1 from public.chat_messages where session_id = $1",
+            0,
+        ),
+        ("select 1 from public.chat_messages m where m.seq = $1", 1),
+        (
+            "select 1 from public.chat_messages a join public.chat_messages b on a.seq = b.seq
+             where a.session_id = $1",
+            1,
+        ),
+        (
+            "update public.chat_sessions s set is_active = true where s.owner = $1",
+            1,
+        ),
+        (
+            "select 1 from public.chat_sessions s join public.chat_messages m using (session_id)
+             where s.session_id = $1",
+            0,
+        ),
+    ] {
+        assert_eq!(unbound_tables(text).len(), found, "{text}");
+    }
+}
+
+/// The places in a statement, or in the body of a function, that read or change a table of
+/// conversations without naming the session, each as its table and alias.
+fn unbound_tables(text: &str) -> Vec<String> {
+    // A part is a statement of a function's body, or a common table expression.
+    let text = Regex::new("--.*").unwrap().replace_all(text, "");
+    let parts = Regex::new(r";|\n\),|\n\)\n").unwrap();
+    let table = Regex::new(
+        r"(?:from|join|update)\s+public\.(chat_events|chat_messages|chat_sessions)(?:\s+(\w+))?",
+    )
+    .unwrap();
+    let keywords = [
+        "where", "set", "using", "on", "left", "join", "order", "cross",
+    ];
+    let mut unbound = Vec::new();
+    for part in parts.split(&text) {
+        for found in table.captures_iter(part) {
+            let alias = found.get(2).map_or("", |alias| alias.as_str());
+            let name = if alias.is_empty() || keywords.contains(&alias) {
+                String::new()
+            } else {
+                format!(r"\b{alias}\.")
+            };
+            let id = r"(\$\d|in_session_id|\w+\.session_id)";
+            let is_bound = Regex::new(&format!(
+                r"{name}session_id\s*=\s*{id}|join public\.\w+ \w+ using \(session_id\)"
+            ))
+            .unwrap();
+            if !is_bound.is_match(part) {
+                unbound.push(format!("{} {alias}", &found[1]));
+            }
+        }
+    }
+    unbound
+}
