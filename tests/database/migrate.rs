@@ -12,7 +12,6 @@ use migrate::{
 };
 use serde_json::{Value, json};
 use shared::database::DatabaseConfig;
-use uuid::Uuid;
 
 use support::{TestApi, postgres};
 
