@@ -16,6 +16,8 @@ use lambda_http::http;
 use reqwest::redirect::Policy;
 use reqwest::{Body, Client, Request};
 
+use crate::causes::with_causes;
+
 /// Makes requests with reqwest. The client is built with the first one: it loads the system's root
 /// certificates, and most environments never call AWS over HTTP.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ impl HttpClient for Https {
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
         SharedHttpConnector::new(Connector {
-            client: self.client().map_err(|error| error.to_string()),
+            client: self.client().map_err(|error| with_causes(&error)),
             limit: limit(settings),
         })
     }

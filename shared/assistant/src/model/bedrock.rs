@@ -79,8 +79,9 @@ impl Bedrock {
     /// Keeps blocks that are neither text nor a call, such as the model's reasoning, as they are:
     /// some models want them back with the results of their calls.
     fn response(&self, mut answer: Value) -> ChatResponse {
-        let blocks = match answer["output"]["message"]["content"].take() {
-            Value::Array(blocks) => blocks,
+        let content = answer.pointer_mut("/output/message/content");
+        let blocks = match content.map(Value::take) {
+            Some(Value::Array(blocks)) => blocks,
             _ => Vec::new(),
         };
         let parts = blocks.into_iter().map(|block| {
