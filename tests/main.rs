@@ -46,6 +46,7 @@ mod database {
 mod delivery {
     mod contract;
     mod cors_and_routes;
+    mod dependencies;
     mod emulator;
     mod environment;
     mod event_sources;

@@ -1,20 +1,31 @@
-//! Calls to AWS: secrets and credentials. The SDK's configuration is loaded on first use, so a
-//! function that needs neither does not pay for it.
+//! Calls to AWS: secrets, credentials, and signatures by them. The SDK's configuration is loaded on
+//! first use, so a function that needs none of them does not pay for it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use tokio::sync::OnceCell;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4;
+use aws_smithy_runtime_api::client::identity::Identity;
+use lambda_http::http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::causes::with_causes;
+use crate::https::Https;
 
 /// Timeout for one call, retries included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// How long before they expire credentials are renewed.
+const RENEWAL: Duration = Duration::from_secs(60);
+
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
+
+/// The credentials that expire, such as those of an assumed role: each fetch is a call.
+static KNOWN: Mutex<Option<Credentials>> = Mutex::const_new(None);
 
 async fn config() -> &'static SdkConfig {
     let load = || {
@@ -22,6 +33,7 @@ async fn config() -> &'static SdkConfig {
             .operation_timeout(CALL_TIMEOUT)
             .build();
         aws_config::defaults(BehaviorVersion::latest())
+            .http_client(Https::default())
             .timeout_config(limits)
             .load()
     };
@@ -65,15 +77,74 @@ pub async fn region() -> Option<String> {
     config().await.region().map(ToString::to_string)
 }
 
-/// The credentials of the environment. The SDK renews them when they expire.
+/// The credentials of the environment. They are renewed when they expire.
 ///
 /// # Errors
 /// A sentence.
 pub async fn credentials() -> Result<Credentials, String> {
+    let mut known = KNOWN.lock().await;
+    let soon = SystemTime::now() + RENEWAL;
+    if let Some(known) = known.as_ref().filter(|known| is_valid_at(known, soon)) {
+        return Ok(known.clone());
+    }
     let provider = config().await.credentials_provider();
     let provider = provider.ok_or("no AWS credentials found")?;
-    provider
+    let credentials = provider
         .provide_credentials()
         .await
-        .map_err(|error| format!("no AWS credentials found: {}", with_causes(&error)))
+        .map_err(|error| format!("no AWS credentials found: {}", with_causes(&error)))?;
+    *known = Some(credentials.clone());
+    Ok(credentials)
+}
+
+fn is_valid_at(credentials: &Credentials, time: SystemTime) -> bool {
+    credentials.expiry().is_some_and(|expiry| expiry > time)
+}
+
+/// Signs a POST of `body` to a service, with the environment's credentials: adds the headers that
+/// the service checks it by.
+///
+/// # Errors
+/// A sentence.
+pub async fn sign_post(
+    service: &str,
+    region: &str,
+    url: &str,
+    headers: &mut HeaderMap,
+    body: &[u8],
+) -> Result<(), String> {
+    let identity = credentials().await?.into();
+    let signed = signature(service, region, url, headers, body, &identity)
+        .map_err(|error| format!("AWS's signature cannot be made: {error}"))?;
+    headers.extend(signed);
+    Ok(())
+}
+
+fn signature(
+    service: &str,
+    region: &str,
+    url: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    identity: &Identity,
+) -> Result<HeaderMap, Box<dyn std::error::Error + Send + Sync>> {
+    let parameters = v4::SigningParams::builder()
+        .identity(identity)
+        .region(region)
+        .name(service)
+        .time(SystemTime::now())
+        .settings(SigningSettings::default())
+        .build()?
+        .into();
+    let headers = headers
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let signable = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))?;
+    let (instructions, _) = sign(signable, &parameters)?.into_parts();
+    let signed = instructions.headers().map(|(name, value)| {
+        let mut value = HeaderValue::from_str(value)?;
+        value.set_sensitive(true);
+        Ok((HeaderName::try_from(name)?, value))
+    });
+    signed.collect()
 }

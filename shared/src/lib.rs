@@ -14,6 +14,7 @@ pub mod caller;
 pub mod causes;
 pub mod database;
 pub mod http;
+mod https;
 pub mod ids;
 pub mod lambda;
 pub mod logging;

@@ -9,10 +9,11 @@ use uuid::Uuid;
 
 use support::api::Answer;
 use support::certificates::Authority;
+use support::https::Tunnels;
 use support::iam_gate::IamGate;
 use support::local_run::{LocalRun, run};
 use support::tls_server::TlsServer;
-use support::{aws, postgres};
+use support::{aws, https, postgres};
 
 /// A role with this password and the rights of the functions.
 async fn role(password: &str) -> String {
@@ -135,6 +136,77 @@ async fn a_secret_that_cannot_be_used_is_explained_without_it() {
         assert!(complained.contains(expected), "{complained}");
         assert!(!complained.contains("hunter2"), "{complained}");
     }
+}
+
+#[tokio::test]
+async fn aws_is_asked_over_tls_that_is_verified_and_through_the_proxy() {
+    let database = postgres::migrated_database().await;
+    let role = role("first").await;
+    let arn = aws::create_secret(&of_rds(&role, "first", &database)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let authority = |name: &str| {
+        let authority = Authority::new(name);
+        let path = folder.path().join(name);
+        std::fs::write(&path, &authority.certificate).unwrap();
+        (authority, path.to_str().unwrap().to_owned())
+    };
+    let (known, known_file) = authority("known");
+    let (_, other_file) = authority("other");
+    let moto = aws::endpoint().trim_start_matches("http://");
+    let right = https::in_front_of(moto, &known.sign("localhost")).await;
+    let wrong = https::in_front_of(moto, &known.sign("example.com")).await;
+    let proxy = Tunnels::start().await;
+    let cases = [
+        (right, &known_file, None, true),
+        (right, &other_file, None, false),
+        (wrong, &known_file, None, false),
+        (right, &known_file, Some("HTTPS_PROXY"), true),
+    ];
+    for (port, roots, proxied, expected) in cases {
+        let endpoint = format!("https://localhost:{port}");
+        let mut settings = aws::settings()[1..].to_vec();
+        settings.push(("AWS_ENDPOINT_URL", &endpoint));
+        settings.push(("DATABASE_SECRET_ARN", &arn));
+        settings.push(("SSL_CERT_FILE", roots));
+        settings.extend(proxied.map(|variable| (variable, proxy.url.as_str())));
+
+        let checked = run(&["check"], folder.path(), &settings).await;
+
+        let complained = &checked.complained;
+        assert_eq!(
+            checked.success, expected,
+            "{endpoint} {roots}: {complained}"
+        );
+        if !expected {
+            assert!(
+                complained.contains("certificate verify failed"),
+                "{complained}"
+            );
+        }
+    }
+    let asked = proxy.asked();
+    assert!(asked.contains(&format!("localhost:{right}")), "{asked:?}");
+}
+
+#[tokio::test]
+async fn credentials_of_a_role_are_fetched() {
+    let database = postgres::migrated_database().await;
+    let role = role("first").await;
+    let arn = aws::create_secret(&of_rds(&role, "first", &database)).await;
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "a token of the identity provider").unwrap();
+    let settings = [
+        ("AWS_ENDPOINT_URL", aws::endpoint()),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/daissy"),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.to_str().unwrap()),
+        ("DATABASE_SECRET_ARN", &arn),
+    ];
+
+    let checked = run(&["check"], folder.path(), &settings).await;
+
+    assert!(checked.success, "{}", checked.complained);
 }
 
 #[tokio::test]

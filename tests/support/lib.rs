@@ -8,6 +8,7 @@ pub mod aws;
 pub mod certificates;
 pub mod contract;
 pub mod emulator;
+pub mod https;
 pub mod iam_gate;
 pub mod lambda;
 pub mod local_run;

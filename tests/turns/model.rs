@@ -707,6 +707,87 @@ async fn bedrock_is_asked_with_a_signature_of_the_environments_credentials() {
     );
 }
 
+#[tokio::test]
+async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
+    let reasoning = json!({ "reasoningContent": {
+        "reasoningText": { "text": "They sleep badly.", "signature": "signed" },
+    } });
+    let call = json!({ "toolUse": {
+        "toolUseId": "call-1", "name": "recommend_audio", "input": { "topic": "sleep" },
+    } });
+    let answer = |content: Value| {
+        let body = json!({
+            "output": { "message": { "role": "assistant", "content": content } },
+            "stopReason": "end_turn",
+            "usage": { "inputTokens": 12, "outputTokens": 30, "totalTokens": 42 },
+        });
+        Reply::Raw(200, "application/json", body.to_string())
+    };
+    let server = ModelServer::start([
+        answer(json!([reasoning, { "text": "Let me look." }, call])),
+        answer(json!([{ "text": "Good " }, { "text": "night" }])),
+        Reply::Raw(
+            400,
+            "application/json",
+            r#"{"message":"Input is too long"}"#.into(),
+        ),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    let catalogue = folder.path().join("catalogue.json");
+    let recordings = json!([{ "title": "Deep sleep", "file": "sleep.mp3", "tags": ["sleep"] }]);
+    std::fs::write(&catalogue, recordings.to_string()).unwrap();
+    let profile = "arn:aws:bedrock:eu-central-1:1:inference-profile/eu.claude-v1:0";
+    let model = format!("bedrock::{profile}");
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("MODEL", &model),
+        ("MODEL_BASE_URL", &server.base_url),
+        ("AUDIO_CATALOGUE", catalogue.to_str().unwrap()),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+    ];
+    let local = LocalRun::start(folder.path(), &settings).await;
+    let ask = || {
+        let request = reqwest::Client::new()
+            .post(format!("{}/chat", local.address))
+            .json(&json!({ "query": "Hello" }));
+        Answer::over_http(request)
+    };
+    let answered = ask().await.unwrap();
+    assert_eq!(answered.body["response"], "Good night", "{}", answered.body);
+    assert_eq!(answered.body["model"], profile);
+    let usage = json!({ "input_tokens": 24, "output_tokens": 60 });
+    assert_eq!(answered.body["usage"], usage);
+
+    let requests = server.requests();
+    let tool = &requests[0]["toolConfig"]["tools"][0]["toolSpec"];
+    assert_eq!(tool["name"], "recommend_audio");
+    assert_eq!(tool["inputSchema"]["json"]["type"], "object", "{tool}");
+    assert!(requests[0]["system"][0]["text"].is_string());
+    let messages = requests[1]["messages"].as_array().unwrap();
+    let roles: Vec<&Value> = messages.iter().map(|message| &message["role"]).collect();
+    assert_eq!(roles, ["user", "assistant", "user"]);
+    assert_eq!(
+        messages[1]["content"],
+        json!([reasoning, { "text": "Let me look." }, call])
+    );
+    let result = &messages[2]["content"][0]["toolResult"];
+    assert_eq!(result["toolUseId"], "call-1");
+    let text = result["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("Deep sleep"), "{text}");
+
+    let refused = ask().await.unwrap();
+    assert_eq!(
+        (refused.status, &refused.body["code"]),
+        (422, &json!("model_context_exceeded"))
+    );
+    local.stop().await;
+}
+
 /// A stand-in for Secrets Manager with one secret; returns its address.
 async fn secrets_manager(text: &'static str) -> String {
     let answer = json!({ "Name": "model-key", "VersionId": "1", "SecretString": text }).to_string();

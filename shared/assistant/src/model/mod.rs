@@ -1,5 +1,6 @@
 //! The model that answers: the built-in one, or one that is asked over HTTP.
 
+mod bedrock;
 mod built_in;
 mod failure;
 mod provider;

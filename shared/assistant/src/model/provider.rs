@@ -19,13 +19,15 @@ const NO_KEY: &str = "none";
 /// The variable with the ARN of a secret whose text is the provider's key.
 const KEY_SECRET_ARN: &str = "MODEL_KEY_SECRET_ARN";
 
-/// Finds the provider of a model.
+/// The id of a model of Bedrock with the environment's credentials; `None` for any other.
+pub fn bedrock_model(name: &str) -> Option<&str> {
+    BEDROCK_PREFIXES
+        .iter()
+        .find_map(|prefix| name.strip_prefix(prefix))
+}
+
+/// Finds the provider of any other model.
 pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsError> {
-    for prefix in BEDROCK_PREFIXES {
-        if let Some(model) = name.strip_prefix(prefix) {
-            return Ok(ModelIden::new(AdapterKind::BedrockSigv4, model.to_owned()));
-        }
-    }
     if has_base_url && !name.contains("::") {
         return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
     }
@@ -83,10 +85,9 @@ async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
     Ok(key.to_owned())
 }
 
-/// Ensures that Bedrock is called in the configured region; genai would silently use us-east-1.
-pub async fn require_region() -> Result<(), SettingsError> {
-    match shared::aws::region().await {
-        Some(_) => Ok(()),
-        None => Err(SettingsError::new("MODEL uses Bedrock; set AWS_REGION")),
-    }
+/// The configured region, in which Bedrock is called.
+pub async fn require_region() -> Result<String, SettingsError> {
+    aws::region()
+        .await
+        .ok_or_else(|| SettingsError::new("MODEL uses Bedrock; set AWS_REGION"))
 }

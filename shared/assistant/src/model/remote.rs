@@ -1,10 +1,8 @@
-//! A language model asked over HTTP through genai: OpenAI and servers that speak its protocol,
-//! Anthropic, Ollama, Bedrock and more.
+//! A language model asked over HTTP: Bedrock with AWS credentials, and through genai OpenAI and
+//! servers that speak its protocol, Anthropic, Ollama and more.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use genai::adapter::AdapterKind;
 use genai::chat::{
     ChatMessage, ChatRequest, ChatResponse, StopReason, Tool, ToolCall, ToolResponse,
 };
@@ -13,11 +11,10 @@ use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
 use shared::ids::new_id;
 use shared::store::turns::{Answer, ContextMessage, Usage};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 
+use super::bedrock::Bedrock;
 use super::failure::{ModelFailure, describe, failure};
-use super::provider::{identify, require_region, usable_key};
+use super::provider::{bedrock_model, identify, require_region, usable_key};
 use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
 use shared::settings::SettingsError;
 
@@ -33,10 +30,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A model of a provider.
 #[derive(Debug)]
 pub struct Remote {
-    client: Client,
-    target: ServiceTarget,
+    provider: Provider,
     /// If `None`, the model is offered no function.
     catalogue: Option<Catalogue>,
+}
+
+#[derive(Debug)]
+enum Provider {
+    /// One that genai knows.
+    Genai(Client, ServiceTarget),
+    /// Bedrock with AWS credentials.
+    Bedrock(Bedrock),
 }
 
 /// The results of the rounds with the model so far.
@@ -69,41 +73,31 @@ impl Remote {
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|_| SettingsError::new("the model's HTTP client cannot be built"))?;
-        let client = Client::builder()
-            .with_reqwest(client)
-            .build()
-            .map_err(|_| SettingsError::new("the model's client cannot be built"))?;
-
-        let model = identify(name, base_url.is_some())?;
-        if model.adapter_kind == AdapterKind::BedrockSigv4 {
-            require_region().await?;
-        }
-        let mut target = client
-            .resolve_service_target(model)
-            .await
-            .map_err(|error| {
-                SettingsError::new(format!("MODEL {name} cannot be used: {}", describe(&error)))
-            })?;
-        target.auth = usable_key(name, target.auth, base_url.is_some(), variable).await?;
-        if let Some(base_url) = base_url {
-            target.endpoint = Endpoint::from_owned(format!("{}/", base_url.trim_end_matches('/')));
-        }
+        let base_url = base_url.map(|url| format!("{}/", url.trim_end_matches('/')));
+        let provider = match bedrock_model(name) {
+            Some(model) => {
+                let region = require_region().await?;
+                Provider::Bedrock(Bedrock::new(client, model, region, base_url))
+            }
+            None => through_genai(client, name, base_url, variable).await?,
+        };
         Ok(Self {
-            client,
-            target,
+            provider,
             catalogue,
         })
     }
 
     /// The model and its address.
     pub fn description(&self) -> String {
-        let model = &self.target.model;
-        format!(
-            "{} ({} at {})",
-            model.model_name,
-            model.adapter_kind,
-            without_secrets(self.target.endpoint.base_url())
-        )
+        let (model, provider, base_url) = match &self.provider {
+            Provider::Genai(_, target) => (
+                &*target.model.model_name,
+                target.model.adapter_kind.as_str(),
+                target.endpoint.base_url(),
+            ),
+            Provider::Bedrock(bedrock) => (bedrock.name(), "Bedrock", bedrock.base_url()),
+        };
+        format!("{model} ({provider} at {})", without_secrets(base_url))
     }
 
     /// Answers a question, running the functions that the model calls.
@@ -147,20 +141,13 @@ impl Remote {
     }
 
     async fn ask(&self, request: ChatRequest) -> Result<ChatResponse, ModelFailure> {
-        let (client, target) = (self.client.clone(), self.target.clone());
-        let asked = async move { client.exec_chat(target, request, None).await };
-        let response = if self.target.model.adapter_kind == AdapterKind::BedrockSigv4 {
-            let runtime = blocking_runtime()
-                .ok_or_else(|| ModelFailure::new("cannot start a thread to sign requests"))?;
-            // A set, because it aborts its task when the caller stops waiting.
-            let mut task = JoinSet::new();
-            task.spawn_on(asked, runtime.handle());
-            let answered = task.join_next().await.and_then(Result::ok);
-            answered.ok_or_else(|| ModelFailure::new("signing the request failed"))?
-        } else {
-            asked.await
-        };
-        response.map_err(|error| failure(&error))
+        match &self.provider {
+            Provider::Genai(client, target) => client
+                .exec_chat(target.clone(), request, None)
+                .await
+                .map_err(|error| failure(&error)),
+            Provider::Bedrock(bedrock) => bedrock.ask(request).await,
+        }
     }
 
     /// Runs one function call and records it.
@@ -212,6 +199,30 @@ impl Progress {
             }
         }
     }
+}
+
+async fn through_genai(
+    client: reqwest::Client,
+    name: &str,
+    base_url: Option<String>,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Provider, SettingsError> {
+    let client = Client::builder()
+        .with_reqwest(client)
+        .build()
+        .map_err(|_| SettingsError::new("the model's client cannot be built"))?;
+    let model = identify(name, base_url.is_some())?;
+    let mut target = client
+        .resolve_service_target(model)
+        .await
+        .map_err(|error| {
+            SettingsError::new(format!("MODEL {name} cannot be used: {}", describe(&error)))
+        })?;
+    target.auth = usable_key(name, target.auth, base_url.is_some(), variable).await?;
+    if let Some(base_url) = base_url {
+        target.endpoint = Endpoint::from_owned(base_url);
+    }
+    Ok(Provider::Genai(client, target))
 }
 
 /// An address without user, password and query, any of which may be a secret.
@@ -285,19 +296,4 @@ fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
             }
         })
         .collect()
-}
-
-/// The runtime for Bedrock: genai fetches its credentials by blocking the thread, which panics on a
-/// single-threaded runtime such as the functions have.
-fn blocking_runtime() -> Option<&'static Runtime> {
-    static RUNTIME: OnceLock<Option<Runtime>> = OnceLock::new();
-    RUNTIME
-        .get_or_init(|| {
-            Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .ok()
-        })
-        .as_ref()
 }
