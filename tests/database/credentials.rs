@@ -221,7 +221,8 @@ async fn each_connection_shows_a_fresh_token_of_iam() {
         .configure(None, "", "host all visitor all trust")
         .await;
     postgres::migrate(&server.administrator()).await;
-    let allow = "grant select, insert, update on all tables in schema public to visitor";
+    let allow = "grant select, insert, update on all tables in schema public to visitor;
+        grant execute on all functions in schema public to visitor";
     let administrator = postgres::connect(&server.administrator()).await;
     administrator.client().batch_execute(allow).await.unwrap();
     let gate = IamGate::start(server.port(), &signed).await;
