@@ -33,6 +33,7 @@ mod database {
     mod credentials;
     mod faults;
     mod migrate;
+    mod pool;
     mod poolers;
     mod roles;
     mod round_trips;
