@@ -35,6 +35,7 @@ mod database {
     mod distribution;
     mod faults;
     mod migrate;
+    mod pool;
     mod poolers;
     mod roles;
     mod round_trips;

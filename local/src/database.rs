@@ -27,6 +27,10 @@ const STEADY: Duration = Duration::from_secs(20);
 /// Timeout for another instance to start or stop its server.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The connections of the server, which has many callers at a time, unless `DATABASE_CONNECTIONS` says
+/// otherwise.
+const CONNECTIONS: &str = "8";
+
 /// How often to check whether it has.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -74,7 +78,7 @@ impl LocalDatabase {
         let Some(name) = name else {
             return Ok(None);
         };
-        let config = DatabaseConfig::from_env().map_err(unusable)?;
+        let config = DatabaseConfig::read(DatabaseConfig::URL, variable).map_err(unusable)?;
         Ok(Some(Self {
             description: format!("{} ({name})", config.display_name()),
             config,
@@ -95,7 +99,12 @@ impl LocalDatabase {
     }
 
     fn at(url: &str, description: String) -> Result<Self, LocalError> {
-        let config = DatabaseConfig::parse(url).map_err(unusable)?;
+        let config = DatabaseConfig::read(DatabaseConfig::URL, |name| match name {
+            DatabaseConfig::URL => Some(url.to_owned()),
+            DatabaseConfig::CONNECTIONS => variable(name),
+            _ => None,
+        });
+        let config = config.map_err(unusable)?;
         Ok(Self {
             migrate_config: config.clone().into(),
             config,
@@ -187,8 +196,10 @@ fn unusable(error: SettingsError) -> LocalError {
     LocalError::new(error.to_string())
 }
 
+/// A variable of the environment, or its default where the local server has one of its own.
 fn variable(name: &str) -> Option<String> {
-    env::var(name).ok()
+    let default = (name == DatabaseConfig::CONNECTIONS).then(|| CONNECTIONS.to_owned());
+    settings::text(|name| env::var(name).ok(), name).or(default)
 }
 
 /// The folder for the data: below the project, even if the command runs in one of its subfolders.

@@ -73,7 +73,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    // One thread: waking another for every step of a request costs more than the step.
+    let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
     {

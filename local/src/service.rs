@@ -70,6 +70,8 @@ pub(crate) fn refuse(problem: &Problem) -> Response {
 }
 
 fn into_axum(response: lambda_http::Response<lambda_http::Body>) -> Response {
-    let (parts, body) = response.into_parts();
-    Response::from_parts(parts, Body::from(body.to_vec()))
+    response.map(|body| match body {
+        lambda_http::Body::Text(text) => Body::from(text),
+        other => Body::from(other.to_vec()),
+    })
 }

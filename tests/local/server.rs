@@ -17,6 +17,7 @@ use support::api::Answer;
 use support::local_run::{LocalRun, run, run_in};
 use support::model_server::{ModelServer, Reply};
 use support::postgres;
+use support::proxy::Proxy;
 
 /// The process of the server whose data is in `folder`.
 fn postmaster(folder: &Path) -> Pid {
@@ -461,6 +462,41 @@ async fn settings_that_cannot_be_used_are_told_what_to_do() {
         assert!(!ended.complained.contains("hunter2"), "{ended:?}");
         assert!(!ended.complained.contains("panicked"), "{ended:?}");
     }
+}
+
+#[tokio::test]
+async fn it_opens_up_to_eight_connections_unless_the_setting_says_otherwise() {
+    let database = postgres::migrated_database().await;
+    let slow = "create function slow() returns trigger language plpgsql as
+                $$ begin perform pg_sleep(0.05); return new; end $$;
+                create trigger slow before insert on chat_messages
+                for each row execute function slow()";
+    postgres::run(&database, slow).await;
+    let folder = tempfile::tempdir().unwrap();
+    for (setting, expected) in [("", 8), ("2", 2)] {
+        let proxy = Proxy::start(postgres::server().port()).await;
+        let url = proxy.through(&postgres::server().url(&database));
+        let settings = [("DATABASE_URL", &*url), ("DATABASE_CONNECTIONS", setting)];
+        let local = LocalRun::start(folder.path(), &settings).await;
+        let before = proxy.connections();
+
+        let body = json!({ "query": "Hi" });
+        let turns = (0..32).map(|_| chat(&local.address, &body));
+        for (status, body) in futures_util::future::join_all(turns).await {
+            assert_eq!(status, 200, "{body}");
+        }
+
+        assert_eq!(proxy.connections() - before, expected);
+        local.stop().await;
+    }
+
+    let url = postgres::server().url(&database);
+    let settings = [("DATABASE_URL", &*url), ("DATABASE_CONNECTIONS", "0")];
+    let ended = run(&[], folder.path(), &settings).await;
+    assert!(
+        ended.complained.contains("DATABASE_CONNECTIONS must be"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ pub const ENDPOINTS: [&str; 6] = [
 
 /// The API with the local server's routes, in one or several environments on one database.
 pub struct TestApi {
-    /// Each has its own connection, like each environment of a function.
+    /// Each has its own connection, like each environment of a function, or several if the settings say
+    /// so.
     environments: Vec<Environment>,
     next: AtomicUsize,
     /// The name of its database.
@@ -372,7 +373,8 @@ impl Environment {
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
                 let (chat_config, access) = (chat_config(settings).await, access(settings));
-                let database = Database::new(DatabaseConfig::parse(url).unwrap());
+                let config = DatabaseConfig::read(DatabaseConfig::URL, variable(&variables));
+                let database = Database::new(config.unwrap());
                 let store = Store::new(Arc::new(database));
                 let reporter = Reporter::to_log();
                 Self::Here(local::router::router(store, chat_config, reporter, access))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::connection_string;
 use super::error::DatabaseError;
-use super::limits::Limits;
+use super::limits::{self, Limits};
 use super::parameters::Parameters;
 use super::secret;
 use super::target::{Auth, Target};
@@ -54,6 +54,9 @@ impl DatabaseConfig {
     /// The variable with the ARN of a secret that holds the credentials or the connection string.
     pub const SECRET_ARN: &str = "DATABASE_SECRET_ARN";
 
+    /// The variable with the number of connections.
+    pub const CONNECTIONS: &str = limits::CONNECTIONS;
+
     /// Reads the environment; see [`Self::read`].
     ///
     /// # Errors
@@ -63,7 +66,7 @@ impl DatabaseConfig {
     }
 
     /// Reads the variable `url_name` with the connection string, `DATABASE_SECRET_ARN`,
-    /// `DATABASE_AUTH`, the timeouts, and libpq's variables (`PGHOST`, …). The connection string
+    /// `DATABASE_AUTH`, the limits, and libpq's variables (`PGHOST`, …). The connection string
     /// takes precedence, then the secret, then the variables. A secret is fetched on first use.
     ///
     /// # Errors
@@ -127,7 +130,7 @@ impl DatabaseConfig {
         })
     }
 
-    /// Timeouts of the database connection.
+    /// How many connections there may be, and their timeouts.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
@@ -519,6 +522,37 @@ mod tests {
         for (variables, expected) in cases {
             let config = read(variables).unwrap();
             assert_eq!(config.uses_system_roots(), *expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn a_process_has_one_connection_unless_it_serves_several_requests_at_once() {
+        let connections = |variables: &[(&str, &str)]| {
+            let config = read(&[&[(DATABASE_URL, "postgresql://u@h/d")], variables].concat());
+            config.map(|config| config.limits().connections)
+        };
+        let cases: &[(&[(&str, &str)], usize)] = &[
+            (&[], 1),
+            (&[("AWS_LAMBDA_MAX_CONCURRENCY", "1")], 1),
+            (&[("AWS_LAMBDA_MAX_CONCURRENCY", "4")], 4),
+            (&[("AWS_LAMBDA_MAX_CONCURRENCY", "64")], 8),
+            (&[("AWS_LAMBDA_MAX_CONCURRENCY", "many")], 1),
+            (&[("DATABASE_CONNECTIONS", "20")], 20),
+            (
+                &[
+                    ("AWS_LAMBDA_MAX_CONCURRENCY", "64"),
+                    ("DATABASE_CONNECTIONS", "2"),
+                ],
+                2,
+            ),
+        ];
+        for (variables, expected) in cases {
+            assert_eq!(connections(variables).unwrap(), *expected, "{variables:?}");
+        }
+        for text in ["0", "101", "-1", "all"] {
+            let error = connections(&[("DATABASE_CONNECTIONS", text)]).unwrap_err();
+            let expected = "DATABASE_CONNECTIONS must be a whole number from 1 to 100";
+            assert_eq!(error.to_string(), expected, "{text}");
         }
     }
 

@@ -85,7 +85,7 @@ impl DatabaseError {
         Self::plain(
             DatabaseErrorKind::Timeout,
             false,
-            "timed out waiting for the connection",
+            "timed out waiting for a connection",
         )
     }
 

@@ -1,4 +1,4 @@
-//! Timeouts of the database connection.
+//! How many database connections there may be, and their timeouts.
 
 use std::time::Duration;
 
@@ -9,9 +9,22 @@ use crate::settings::{self, SettingsError};
 /// The time reserved for a statement that is sent again on a new connection.
 const REPETITION: Duration = Duration::from_secs(2);
 
-/// The timeouts of a connection, each with its variable.
+/// The variable with the number of connections.
+pub(super) const CONNECTIONS: &str = "DATABASE_CONNECTIONS";
+
+/// The variable in which Lambda says how many invocations an environment takes at once.
+const INVOCATIONS: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
+/// The most connections of an environment that takes several invocations. They need a connection
+/// only while a statement runs, so they share.
+const MOST_BY_DEFAULT: usize = 8;
+
+/// The limits of the connections, each with its variable.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// `DATABASE_CONNECTIONS`, else as many as an environment of Lambda takes invocations at once,
+    /// 8 at most, else 1: how many connections there may be. They are opened as they are needed.
+    pub connections: usize,
     /// `connect_timeout` (of `DATABASE_URL` or `PGCONNECT_TIMEOUT`, not of a secret), else
     /// `DATABASE_CONNECT_TIMEOUT_SECONDS`, else 3 s: from the DNS lookup to the end of
     /// authentication, including the time to fetch a secret.
@@ -31,7 +44,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Reads the timeouts; those in the connection string take precedence.
+    /// Reads the limits; those in the connection string take precedence.
     ///
     /// # Errors
     /// [`SettingsError`] for a number out of range, or for timeouts that together exceed a
@@ -58,6 +71,8 @@ impl Limits {
             },
         };
         let limits = Self {
+            connections: settings::number(&variable, CONNECTIONS, 1..=100)?
+                .unwrap_or_else(|| default_connections(&variable)),
             connect,
             statement: seconds("DATABASE_STATEMENT_TIMEOUT_SECONDS", 1..=20, 4)?,
             keepalive: seconds("DATABASE_KEEPALIVE_SECONDS", 1..=3600, 60)?,
@@ -80,4 +95,11 @@ impl Limits {
     pub fn operation(&self) -> Duration {
         self.connect + self.statement + REPETITION
     }
+}
+
+/// Lambda sets the variable, so there is no one to tell about an invalid value.
+fn default_connections(variable: impl Fn(&str) -> Option<String>) -> usize {
+    let invocations = settings::text(variable, INVOCATIONS);
+    let invocations = invocations.and_then(|text| text.parse().ok()).unwrap_or(1);
+    invocations.clamp(1, MOST_BY_DEFAULT)
 }

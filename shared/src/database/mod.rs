@@ -1,4 +1,5 @@
-//! The one connection to PostgreSQL: opened once, kept across invocations, replaced when it dies.
+//! The connections to PostgreSQL: kept across invocations, replaced when they die. One is enough for
+//! a function, which serves one request at a time; the local server has several.
 //!
 //! [`Database::query`] sends every statement: one round trip, no prepared statement left on the
 //! server, no session state, so it works directly and behind a transaction pooler. Statements must
@@ -13,15 +14,17 @@ mod error;
 mod iam;
 mod limits;
 mod parameters;
+mod pool;
 mod roots;
 mod secret;
 mod target;
 mod tls;
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
-use tokio::sync::Mutex;
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_postgres::Row;
 
@@ -32,6 +35,7 @@ pub use limits::Limits;
 pub use tls::SslMode;
 
 use crate::observed;
+use pool::{Place, Pool, Share, Vacancy};
 
 /// Timeout for connecting during init. Lambda's init phase is cut off after 10 s and starts over.
 const PRECONNECT_TIMEOUT: Duration = Duration::from_secs(8);
@@ -47,44 +51,39 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The database, connected on first use.
 ///
-/// Concurrent requests queue for the connection. PostgreSQL would accept the next statement before
-/// it has answered the last, but transaction poolers break when a client pipelines statements
-/// (Supavisor can lose the second answer, an old PgBouncer reassigns the connection too early).
+/// Concurrent requests queue for a connection, each for one statement. PostgreSQL would accept the
+/// next statement before it has answered the last, but transaction poolers break when a client
+/// pipelines statements (Supavisor can lose the second answer, an old PgBouncer reassigns the
+/// connection too early).
 #[derive(Debug)]
 pub struct Database {
     config: DatabaseConfig,
-    slot: Mutex<Slot>,
+    pool: Pool<Connection>,
+    /// When connecting last failed, so that callers who waited for it do not each try in turn.
+    failure: Mutex<Option<(Instant, DatabaseError)>>,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    /// Taken out while a statement is running. If the caller leaves meanwhile, the connection is
-    /// dropped, because an answer that nothing reads is still due on it.
-    connection: Option<Connection>,
-    /// When the connection was last requested, by the wall clock: monotonic clocks stand still
-    /// while the environment is frozen.
-    last_use: Option<SystemTime>,
-    /// When connecting last failed, so that callers who waited for it do not each try in turn.
-    failure: Option<(Instant, DatabaseError)>,
-}
+/// A connection in use. If the caller leaves before the answer, it is dropped and with it the
+/// connection, because an answer that nothing reads is still due on it.
+type InUse<'a> = (Connection, Share<'a, Connection>);
 
 impl Database {
     /// A database that is not connected yet.
     #[must_use]
     pub fn new(config: DatabaseConfig) -> Self {
         Self {
+            pool: Pool::new(config.limits().connections),
             config,
-            slot: Mutex::default(),
+            failure: Mutex::default(),
         }
     }
 
-    /// Connects before the first statement, while the CPU is fast and no caller is waiting. A
-    /// failure is only logged; the first request tries again.
+    /// Opens one connection before the first statement, while the CPU is fast and no caller is
+    /// waiting. A failure is only logged; the first request tries again.
     pub async fn preconnect(&self) {
         let deadline = Instant::now() + self.config.limits().connect.min(PRECONNECT_TIMEOUT);
-        let mut slot = self.slot.lock().await;
-        match self.connection(&mut slot, Instant::now(), deadline).await {
-            Ok(connection) => slot.connection = Some(connection),
+        match self.connection(Instant::now(), deadline).await {
+            Ok((connection, share)) => put_back(connection, share),
             Err(error) => tracing::error!(cause = %error, "the database cannot be reached yet"),
         }
     }
@@ -149,10 +148,7 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        let arrived = Instant::now();
-        let waited = timeout_at(deadline, self.slot.lock()).await;
-        let mut slot = waited.map_err(|_| DatabaseError::statement_waited_too_long())?;
-        let connection = self.connection(&mut slot, arrived, deadline).await?;
+        let (connection, share) = self.connection(Instant::now(), deadline).await?;
 
         observed::round_trip();
         let limit = deadline.min(Instant::now() + limit);
@@ -170,50 +166,97 @@ impl Database {
         };
         let is_lost = answered.as_ref().is_err_and(DatabaseError::ends_connection);
         if is_quiet && !is_lost {
-            slot.connection = Some(connection);
-        } else if let Some(cancelling) = cancelling {
-            // A pooler looks for the client of the statement to cancel, so it stays until then.
-            tokio::spawn(cancelling.map(|_| drop(connection)));
+            put_back(connection, share);
+        } else {
+            if is_lost {
+                share.lost();
+            }
+            if let Some(cancelling) = cancelling {
+                // A pooler looks for the client of the statement to cancel, so it stays until then.
+                tokio::spawn(cancelling.map(|_| drop(connection)));
+            }
         }
         answered.map_err(DatabaseError::after_sending)
     }
 
-    /// Takes the kept connection out of its slot, or opens a new one. Callers that `arrived` before
-    /// a failed attempt to connect ended share its failure.
+    /// Waits for a connection: an idle one that is alive, or a new one. Callers that `arrived`
+    /// before a failed attempt to connect ended share its failure.
     async fn connection(
         &self,
-        slot: &mut Slot,
         arrived: Instant,
         deadline: Instant,
-    ) -> Result<Connection, DatabaseError> {
-        // On a single-threaded runtime this lets the connection's task read what arrived while the
-        // environment was frozen, so that `is_closed` is accurate.
-        tokio::task::yield_now().await;
+    ) -> Result<InUse<'_>, DatabaseError> {
+        loop {
+            let waited = timeout_at(deadline, self.pool.place()).await;
+            let place = waited.map_err(|_| DatabaseError::statement_waited_too_long())?;
+            // On a single-threaded runtime this lets the connection's task read what arrived while
+            // the environment was frozen, so that `is_closed` is accurate.
+            tokio::task::yield_now().await;
 
-        let quiet_since = slot.last_use.replace(SystemTime::now());
-        if let Some(connection) = slot.connection.take()
-            && !connection.client().is_closed()
-            && self.is_alive(&connection, quiet_since, deadline).await
-        {
-            return Ok(connection);
+            match place {
+                Place::Taken(idle, _) if idle.connection.client().is_closed() => {}
+                Place::Taken(idle, share) => {
+                    if self.is_alive(&idle.connection, idle.since, deadline).await {
+                        return Ok((idle.connection, share));
+                    }
+                    share.lost();
+                }
+                Place::Vacant(vacancy) if self.pool.count() == 0 => {
+                    return self.first(vacancy, arrived, deadline).await;
+                }
+                Place::Vacant(vacancy) => {
+                    if let Some(another) = self.another(vacancy, deadline).await {
+                        return Ok(another);
+                    }
+                }
+            }
         }
-        if let Some((at, error)) = &slot.failure
+    }
+
+    /// Opens a connection when there is none.
+    async fn first<'a>(
+        &self,
+        vacancy: Vacancy<'a, Connection>,
+        arrived: Instant,
+        deadline: Instant,
+    ) -> Result<InUse<'a>, DatabaseError> {
+        if let Some((at, error)) = &*self.failure()
             && *at >= arrived
         {
             return Err(error.clone());
         }
+        let limit = self.connect_limit(deadline);
+        let connected = within(limit, self.open(limit)).await;
+        let failed = connected.as_ref().err();
+        *self.failure() = failed.map(|error| (Instant::now(), error.clone()));
+        Ok((connected?, vacancy.filled()))
+    }
 
-        let limit = deadline.min(Instant::now() + self.config.limits().connect);
-        let connected = timeout_at(limit, self.open(limit)).await;
-        let connected = connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()));
-        if connected.is_ok() {
-            observed::connect();
+    /// Opens a connection when there are others. `None` if that fails: then the caller waits for one
+    /// of those.
+    async fn another<'a>(
+        &self,
+        vacancy: Vacancy<'a, Connection>,
+        deadline: Instant,
+    ) -> Option<InUse<'a>> {
+        let limit = self.connect_limit(deadline);
+        match within(limit, Connection::open(&self.config)).await {
+            Ok(connection) => Some((connection, vacancy.filled())),
+            Err(error) => {
+                let connections = self.pool.count();
+                tracing::warn!(
+                    cause = %error,
+                    connections,
+                    "no further connection can be opened"
+                );
+                vacancy.failed();
+                None
+            }
         }
-        slot.failure = connected
-            .as_ref()
-            .err()
-            .map(|error| (Instant::now(), error.clone()));
-        connected
+    }
+
+    fn connect_limit(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + self.config.limits().connect)
     }
 
     /// Connects. Retries within the limit while the server is restarting or has no free slot.
@@ -236,11 +279,11 @@ impl Database {
     async fn is_alive(
         &self,
         connection: &Connection,
-        quiet_since: Option<SystemTime>,
+        quiet_since: SystemTime,
         deadline: Instant,
     ) -> bool {
-        let quiet = quiet_since.and_then(|since| since.elapsed().ok());
-        if quiet.is_none_or(|quiet| quiet < self.config.limits().idle_check) {
+        let quiet = quiet_since.elapsed().unwrap_or_default();
+        if quiet < self.config.limits().idle_check {
             return true;
         }
         observed::round_trip();
@@ -249,14 +292,44 @@ impl Database {
         matches!(timeout_at(limit, sign_of_life).await, Ok(Ok(())))
     }
 
-    /// Closes the connection once the running statement has ended, and tells the server. The next
-    /// statement opens a new one.
+    /// Closes the connections once the running statements have ended, and tells the server. The
+    /// next statement opens a new one.
     pub async fn close(&self) {
-        let connection = self.slot.lock().await.connection.take();
-        if let Some(connection) = connection {
-            connection.close().await;
+        let mut closing = Vec::new();
+        // Whoever holds the vacancy is the only one who could open another.
+        let mut vacancy = None;
+        while vacancy.is_none() || self.pool.count() > 0 {
+            match self.pool.place().await {
+                Place::Taken(idle, _) => closing.push(idle.connection.close()),
+                Place::Vacant(vacant) => vacancy = Some(vacant),
+            }
         }
+        join_all(closing).await;
     }
+
+    fn failure(&self) -> MutexGuard<'_, Option<(Instant, DatabaseError)>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Puts a connection back for the next caller.
+fn put_back(connection: Connection, share: Share<'_, Connection>) {
+    if let Some(surplus) = share.keep(connection) {
+        tokio::spawn(surplus.close());
+    }
+}
+
+/// Connects within a limit.
+async fn within(
+    limit: Instant,
+    connecting: impl Future<Output = Result<Connection, DatabaseError>>,
+) -> Result<Connection, DatabaseError> {
+    let connected = timeout_at(limit, connecting).await;
+    let connected = connected.unwrap_or_else(|_| Err(DatabaseError::connect_timed_out()));
+    if connected.is_ok() {
+        observed::connect();
+    }
+    connected
 }
 
 /// The result of a statement that was cancelled because it took too long, and whether its
