@@ -89,24 +89,6 @@ async fn connections_are_opened_as_they_are_needed_and_no_more_than_the_setting_
 }
 
 #[tokio::test]
-async fn one_caller_uses_the_same_connection_again_and_again() {
-    let (api, proxy) = TestApi::behind_proxy(&SETTINGS).await;
-    api.slow_messages(0.05).await;
-    assert_all_answered(&turns(&api).await);
-
-    // The last of these connections serves everything that follows; the others are not touched.
-    let processes = "select count(distinct pid) from pg_stat_activity
-                     where datname = current_database() and pid <> pg_backend_pid()
-                       and state_change > now() - interval '0.5 seconds'";
-    sleep(Duration::from_millis(600)).await;
-    for _ in 0..20 {
-        assert_eq!(api.service_status().await.status, 200);
-    }
-    assert_eq!(api.number(processes).await, 1);
-    assert_eq!(proxy.connections(), CONNECTIONS);
-}
-
-#[tokio::test]
 async fn connections_that_are_all_cut_are_replaced_unnoticed() {
     let api = Arc::new(TestApi::with_settings(&SETTINGS).await);
     api.slow_messages(0.02).await;
