@@ -9,15 +9,12 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use uuid::Uuid;
 
-use support::{TestApi, postgres};
+use support::TestApi;
 
 const CALLERS: usize = 64;
 
-/// The environments, each with its own connections, that share the callers' requests.
-const ENVIRONMENTS: usize = 2;
-
-/// The connections of each environment.
-const SETTINGS: [(&str, &str); 1] = [("DATABASE_CONNECTIONS", "8")];
+/// The environments, each with its own connection, that share the callers' requests.
+const ENVIRONMENTS: usize = 16;
 
 /// The lease of a turn with the default settings. A request may wait for a lock, but never that long.
 const LEASE: Duration = Duration::from_secs(30);
@@ -32,10 +29,7 @@ async fn load(
     turns: usize,
     session: impl Fn(usize) -> Uuid + Send + Sync + 'static,
 ) -> Arc<TestApi> {
-    let database = postgres::migrated_database().await;
-    let url = postgres::app_url(&database);
-    let api = TestApi::on_in_environments(database, &url, &SETTINGS, ENVIRONMENTS).await;
-    let api = Arc::new(api);
+    let api = Arc::new(TestApi::in_environments(ENVIRONMENTS).await);
     let (session, next) = (Arc::new(session), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..CALLERS)
         .map(|_| {
