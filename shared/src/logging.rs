@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 
 use tracing::{Level, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Filter, SubscriberExt};
-use tracing_subscriber::{EnvFilter, Layer};
 
 /// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
 /// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
@@ -77,5 +77,45 @@ fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> 
         let crate_name = metadata.target().split("::").next().unwrap_or_default();
         *metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name)
     });
-    EnvFilter::builder().parse_lossy(directives).and(is_allowed)
+    wanted(directives).and(is_allowed)
+}
+
+/// Reads levels such as `info` or `warn,shared=debug`, without those that are invalid; only errors if
+/// none is left. `EnvFilter` reads the same and more, but with regular expressions.
+fn wanted(directives: &str) -> Targets {
+    let mut default = None;
+    let mut targets = Vec::new();
+    let directives = directives.split(',').map(str::trim);
+    for directive in directives.filter(|directive| !directive.is_empty()) {
+        if let Ok(read) = directive.parse::<Targets>() {
+            default = read.default_level().or(default);
+            targets.extend(read);
+        }
+    }
+    if targets.is_empty() {
+        default = default.or(Some(LevelFilter::ERROR));
+    }
+    Targets::new()
+        .with_default(default.unwrap_or(LevelFilter::OFF))
+        .with_targets(targets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_read_for_all_and_for_single_targets() {
+        let debug_in =
+            |directives: &str, target: &str| wanted(directives).would_enable(target, &Level::DEBUG);
+        assert!(debug_in("debug", "shared"));
+        assert!(debug_in("warn, shared=debug", "shared::database"));
+        assert!(!debug_in("warn,shared=debug", "chat"));
+        assert!(debug_in("TRACE", "chat"));
+        for (directives, expected) in [("", true), (" , ", true), ("shared=off", false)] {
+            let errors = wanted(directives).would_enable("chat", &Level::ERROR);
+            assert_eq!(errors, expected, "{directives}");
+            assert!(!wanted(directives).would_enable("chat", &Level::WARN));
+        }
+    }
 }
