@@ -1,0 +1,11 @@
+with session as (
+    update chat_sessions
+    set message_count = message_count + 1,
+        user_messages = user_messages + 1,
+        last_message_time = now()
+    where session_id = {session_id}
+    returning session_id, message_count
+)
+insert into chat_messages (session_id, seq, message_id, role, content)
+select session_id, message_count, gen_random_uuid(), 'user', 'I sleep badly. What would help me?'
+from session

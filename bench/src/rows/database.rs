@@ -1,0 +1,271 @@
+//! The work that PostgreSQL does: CPU time for each request beside that of the plainest statements, and
+//! both statements of a turn beside those of the first version.
+
+use uuid::Uuid;
+
+use super::{Stage, plain, relation_bytes};
+use crate::database::{FIRST_VERSION, TODAY, TODAYS_TURNS};
+use crate::load::{Call, QUERY, Until};
+use crate::pgbench::{MOST_CLIENTS, Outcome, Run, SESSION, create_clients};
+use crate::progress;
+use crate::report::{Report, Wanted};
+use crate::sample::median;
+
+/// How much more CPU time a page of history may take than the plain select of its messages.
+const WANTED_HISTORY: Wanted = Wanted::RatioAtMost(1.3);
+
+/// How many times the turns per second of the first version should be reached with eight clients.
+const WANTED_TURNS: Wanted = Wanted::RatioAtLeast(2.3);
+
+/// The part of the bytes of the first version that a turn may write.
+const WANTED_BYTES: Wanted = Wanted::RatioAtMost(0.75);
+
+/// How often each load is measured, in turn with its floor.
+const ROUNDS: usize = 2;
+
+/// Clients whose turns' bytes are counted.
+const COUNTED_CLIENTS: usize = 8;
+
+/// Measures the row.
+pub async fn measure(stage: &Stage, report: &mut Report) {
+    requests(stage, report).await;
+    turns(stage, report).await;
+}
+
+async fn requests(stage: &Stage, report: &mut Report) {
+    for name in ["status", "history", "load-session", "chat"] {
+        let (measured, floor) = server_ms(stage, name).await;
+        let wanted = (name == "history").then_some(WANTED_HISTORY);
+        report.add(
+            format!("{name}, CPU time"),
+            measured,
+            "ms",
+            Some(floor),
+            wanted,
+        );
+        if name == "chat" {
+            let per_core = |ms: f64| 1e3 / ms;
+            let floor = Some(per_core(floor));
+            report.add("turns per core", per_core(measured), "per s", floor, None);
+        }
+    }
+}
+
+/// The CPU time of the server for one request, and for the plainest statements, in milliseconds.
+pub async fn server_ms(stage: &Stage, name: &str) -> (f64, f64) {
+    let calls = [Call::to_function(name, &stage.sessions[0])];
+    let statements = plain(name, SESSION).join(";\n");
+    let run = Run {
+        database: TODAY,
+        statements: &statements,
+        clients: 1,
+        until: stage.effort.load,
+        durable: true,
+    };
+    let (mut measured, mut floors) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        progress::step(format!("the database's work for {name}"));
+        let before = stage.database.cpu_seconds();
+        let (count, _) = stage.local.load(&calls, stage.effort.load).await;
+        measured.push((stage.database.cpu_seconds() - before) * 1e3 / count);
+        floors.push(run.start(&stage.database).await.server_ms);
+    }
+    (median(measured), median(floors))
+}
+
+/// Both statements of a turn, in one version.
+struct Version {
+    database: &'static str,
+    statements: String,
+}
+
+impl Version {
+    fn first() -> Self {
+        Self {
+            database: FIRST_VERSION,
+            statements: turn(
+                include_str!("../../first_version/begin_turn.sql"),
+                include_str!("../../first_version/finish_turn.sql"),
+            ),
+        }
+    }
+
+    fn today() -> Self {
+        Self {
+            database: TODAYS_TURNS,
+            statements: turn(
+                include_str!("../../../shared/src/store/sql/begin_turn.sql"),
+                include_str!("../../../shared/src/store/sql/finish_turn.sql"),
+            ),
+        }
+    }
+
+    async fn run(&self, stage: &Stage, clients: usize, until: Until, durable: bool) -> Outcome {
+        let Self {
+            database,
+            statements,
+        } = self;
+        let run = Run {
+            database,
+            statements,
+            clients,
+            until,
+            durable,
+        };
+        let count = "select count(*) from chat_messages";
+        let before = stage.database.number(database, count).await;
+        let outcome = run.start(&stage.database).await;
+        let added = stage.database.number(database, count).await - before;
+        // A turn that was refused is quick.
+        assert_eq!(
+            added,
+            2.0 * outcome.count,
+            "every turn in {database} added its messages"
+        );
+        outcome
+    }
+}
+
+async fn turns(stage: &Stage, report: &mut Report) {
+    let versions = [Version::first(), Version::today()];
+    for version in &versions {
+        progress::step(format!("first turns in {}", version.database));
+        let exists = "select to_regclass('bench_clients') is not null";
+        if stage
+            .database
+            .query(version.database, exists)
+            .await
+            .as_deref()
+            != Some("t")
+        {
+            let ids: Vec<_> = (0..MOST_CLIENTS)
+                .map(|_| Uuid::now_v7().to_string())
+                .collect();
+            create_clients(&stage.database, version.database, &ids).await;
+        }
+        version
+            .run(
+                stage,
+                MOST_CLIENTS,
+                Until::Times(stage.effort.earlier_turns),
+                false,
+            )
+            .await;
+        stage
+            .database
+            .run(version.database, "vacuum (analyze)")
+            .await;
+    }
+    for durable in [true, false] {
+        for clients in [1, 8] {
+            let mut rates = [const { Vec::new() }; 2];
+            for _ in 0..ROUNDS {
+                progress::step(format!("both statements of a turn, {clients} clients"));
+                for (version, rates) in versions.iter().zip(&mut rates) {
+                    let until = stage.effort.load;
+                    rates.push(version.run(stage, clients, until, durable).await.per_second);
+                }
+            }
+            let [first, today] = rates.map(median);
+            let what = format!(
+                "begin and finish, {clients} client{}{}",
+                if clients == 1 { "" } else { "s" },
+                if durable {
+                    ""
+                } else {
+                    ", without waiting for the disk"
+                },
+            );
+            let wanted = (clients == 8).then_some(WANTED_TURNS);
+            report.add(what, today, "turns/s", Some(first), wanted);
+        }
+    }
+    bytes(stage, report, &versions).await;
+}
+
+/// What a turn adds to the write-ahead log, the tables and the indexes.
+async fn bytes(stage: &Stage, report: &mut Report, versions: &[Version; 2]) {
+    progress::step("bytes of turns");
+    stage.database.full_page_writes(false).await;
+    let mut counted = Vec::new();
+    for version in versions {
+        let (tables, indexes) = relation_bytes(stage, version.database).await;
+        let wal = stage.database.wal_bytes().await;
+        let until = Until::Times(stage.effort.times);
+        let turns = version.run(stage, COUNTED_CLIENTS, until, true).await.count;
+        let wal = stage.database.wal_bytes().await - wal;
+        let (tables_after, indexes_after) = relation_bytes(stage, version.database).await;
+        counted
+            .push([wal, indexes_after - indexes, tables_after - tables].map(|bytes| bytes / turns));
+    }
+    stage.database.full_page_writes(true).await;
+    let names = [
+        ("WAL", Some(WANTED_BYTES)),
+        ("indexes", Some(WANTED_BYTES)),
+        ("tables", None),
+    ];
+    for (index, (name, wanted)) in names.into_iter().enumerate() {
+        let what = format!("{name} per turn");
+        report.add(
+            what,
+            counted[1][index],
+            "bytes",
+            Some(counted[0][index]),
+            wanted,
+        );
+    }
+}
+
+/// Both statements of a turn as a script of pgbench, with the parameters that the product sends.
+fn turn(begin: &str, finish: &str) -> String {
+    let question = format!("'{QUERY}'::text");
+    let answer = format!("'This is what a model says to: {QUERY}'::text");
+    let message_id = "(:turn::text || :random::text)::uuid";
+    let response_id = "(:turn::text || :other::text)::uuid";
+    let lease_id = "(:random::text || :turn::text)::uuid";
+    let begin = with_parameters(
+        begin,
+        &[
+            SESSION,
+            "null::text",
+            message_id,
+            &question,
+            "null::jsonb",
+            "null::jsonb",
+            lease_id,
+            "30::float8",
+            "20::int8",
+            "48000::int8",
+        ],
+    );
+    let finish = with_parameters(
+        finish,
+        &[
+            SESSION,
+            "null::text",
+            lease_id,
+            ":question_seq::int8",
+            response_id,
+            &answer,
+            "null::jsonb",
+            "0::int8",
+            "null::jsonb",
+            "'built-in'::text",
+            "7::int8",
+            "38::int8",
+        ],
+    );
+    format!("{begin} \\gset\n{finish}")
+}
+
+/// A statement with its parameters put in, and without comments.
+fn with_parameters(statement: &str, parameters: &[&str]) -> String {
+    let lines = statement.lines();
+    let lines = lines.filter(|line| !line.trim_start().starts_with("--"));
+    let mut statement = lines.collect::<Vec<_>>().join("\n");
+    // `$1` is also how `$10` begins.
+    for (index, parameter) in parameters.iter().enumerate().rev() {
+        statement = statement.replace(&format!("${}", index + 1), parameter);
+    }
+    statement
+}
