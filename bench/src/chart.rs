@@ -20,6 +20,7 @@ pub fn draw(path: &Path, row: &str, figures: &[Figure]) {
     let bars: Vec<(&Figure, f64)> = figures
         .iter()
         .filter_map(|figure| Some((figure, figure.ratio?)))
+        .filter(|(_, ratio)| ratio.is_finite())
         .collect();
     if bars.is_empty() {
         return;

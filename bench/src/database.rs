@@ -3,10 +3,12 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rig::certificates::Authority;
 use rig::local_run::{LocalRun, command};
 use rig::tls;
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
@@ -26,6 +28,9 @@ pub const FIRST_VERSION: &str = "first_version";
 /// The role of the functions, and its password here.
 const APP: &str = "daissy_app";
 const PASSWORD: &str = "bench";
+
+/// Timeout for the server to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 const ROLES: &str = include_str!("../../migrations/roles.sql");
 const FIRST_SCHEMA: &str = include_str!("../first_version/schema.sql");
@@ -189,11 +194,6 @@ impl BenchDatabase {
         ticks as f64 / rustix::param::clock_ticks_per_second() as f64
     }
 
-    /// Stops the server.
-    pub async fn end(self) {
-        self.local.stop().await;
-    }
-
     /// The connection string of the superuser for a database.
     pub fn superuser_url(&self, database: &str) -> String {
         let (server, _) = self.superuser.rsplit_once('/').unwrap();
@@ -212,6 +212,17 @@ impl BenchDatabase {
         let row = client.query_typed_one("select pg_backend_pid()", &[]).await;
         let backend: i32 = row.unwrap().get(0);
         Usage::of(backend).expect("the server runs here").parent
+    }
+}
+
+impl Drop for BenchDatabase {
+    /// Stops the server, and waits until it has ended, before its folder is removed.
+    fn drop(&mut self) {
+        self.local.signal(Signal::TERM);
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Usage::of(self.postmaster).is_some() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 

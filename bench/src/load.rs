@@ -91,7 +91,7 @@ impl Call {
 /// A running local server; it stops when it is dropped.
 pub struct Server {
     address: String,
-    run: LocalRun,
+    _run: LocalRun,
     _folder: TempDir,
 }
 
@@ -109,7 +109,7 @@ impl Server {
         let address = run.address.trim_start_matches("http://").to_owned();
         Self {
             address,
-            run,
+            _run: run,
             _folder: folder,
         }
     }
@@ -147,11 +147,6 @@ impl Server {
             });
         let count: f64 = join_all(counts).await.into_iter().sum();
         (count, count / started.elapsed().as_secs_f64())
-    }
-
-    /// Stops it.
-    pub async fn end(self) {
-        self.run.stop().await;
     }
 }
 

@@ -142,5 +142,4 @@ async fn measure(arguments: &Arguments, effort: Effort) {
     }
     println!("\n{}", machine.text());
     println!("measured in {} s", started.elapsed().as_secs());
-    stage.end().await;
 }

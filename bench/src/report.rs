@@ -12,7 +12,7 @@ use crate::machine::Machine;
 
 /// The figures of one row.
 pub struct Report {
-    row: &'static str,
+    row: String,
     figures: Vec<Figure>,
 }
 
@@ -53,7 +53,7 @@ impl Report {
     /// A report without figures.
     pub fn new(row: &str) -> Self {
         Self {
-            row: row.to_owned().leak(),
+            row: row.to_owned(),
             figures: Vec::new(),
         }
     }
@@ -89,7 +89,14 @@ impl Report {
     pub fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::ASCII_MARKDOWN);
-        table.set_header([self.row, "measured", "floor", "ratio", "wanted", "reached"]);
+        table.set_header([
+            self.row.as_str(),
+            "measured",
+            "floor",
+            "ratio",
+            "wanted",
+            "reached",
+        ]);
         for figure in &self.figures {
             let number = |number: Option<f64>| number.map(digits).unwrap_or_default();
             let measured = format!("{} {}", digits(figure.measured), figure.unit);
@@ -119,10 +126,10 @@ impl Report {
             "machine": machine,
             "figures": self.figures,
         });
-        let path = results().join(self.row);
+        let path = results().join(&self.row);
         let json = serde_json::to_string_pretty(&content).unwrap();
         std::fs::write(path.with_extension("json"), json).unwrap();
-        chart::draw(&path.with_extension("svg"), self.row, &self.figures);
+        chart::draw(&path.with_extension("svg"), &self.row, &self.figures);
     }
 }
 

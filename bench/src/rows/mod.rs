@@ -57,12 +57,6 @@ impl Stage {
             _ => &self.sessions[0],
         }
     }
-
-    /// Stops everything.
-    pub async fn end(self) {
-        self.local.end().await;
-        self.database.end().await;
-    }
 }
 
 /// New sessions, each with this many turns.
