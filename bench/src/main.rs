@@ -22,6 +22,10 @@ mod progress;
 mod report;
 mod rows;
 mod sample;
+// Its text is included: linking `shared` would bring everything along that the product stands on.
+#[allow(dead_code)]
+#[path = "../../shared/src/store/statements.rs"]
+mod statements;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

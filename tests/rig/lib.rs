@@ -9,4 +9,5 @@ pub mod lambda;
 pub mod local_run;
 pub mod ports;
 pub mod programs;
+pub mod sessions;
 pub mod tls;

@@ -5,11 +5,12 @@ use uuid::Uuid;
 
 use super::{Stage, plain, relation_bytes};
 use crate::database::{FIRST_VERSION, TODAY, TODAYS_TURNS};
-use crate::load::{Call, QUERY, Until};
+use crate::load::{Call, Until};
 use crate::pgbench::{MOST_CLIENTS, Outcome, Run, SESSION, create_clients};
 use crate::progress;
 use crate::report::{Report, Wanted};
 use crate::sample::median;
+use crate::statements::{BEGIN_TURN, FINISH_TURN};
 
 /// How much more CPU time a page of history may take than the plain select of its messages.
 const WANTED_HISTORY: Wanted = Wanted::RatioAtMost(1.3);
@@ -22,6 +23,16 @@ const WANTED_BYTES: Wanted = Wanted::RatioAtMost(0.75);
 
 /// How often each load is measured, in turn with its floor.
 const ROUNDS: usize = 2;
+
+// The parameters of a turn's statements. The ids are different in each turn, and those of messages grow, as
+// the product's do.
+const MESSAGE_ID: &str = "(:turn::text || :random::text)::uuid";
+const RESPONSE_ID: &str = "(:turn::text || :other::text)::uuid";
+const LEASE_ID: &str = "(:random::text || :turn::text)::uuid";
+const QUESTION: &str = "'I sleep badly. What would help me?'::text";
+const ANSWER: &str = "'This is what a model says to: I sleep badly. What would help me?'::text";
+/// What the first statement returned.
+const QUESTION_SEQ: &str = ":question_seq::int8";
 
 /// Clients whose turns' bytes are counted.
 const COUNTED_CLIENTS: usize = 8;
@@ -81,22 +92,92 @@ struct Version {
 
 impl Version {
     fn first() -> Self {
+        let begin = with_parameters(
+            include_str!("../../first_version/begin_turn.sql"),
+            &[
+                SESSION,
+                "null::text",
+                MESSAGE_ID,
+                QUESTION,
+                "null::jsonb",
+                "null::jsonb",
+                LEASE_ID,
+                "30::float8",
+                "20::int8",
+                "48000::int8",
+            ],
+        );
+        let finish = with_parameters(
+            include_str!("../../first_version/finish_turn.sql"),
+            &[
+                SESSION,
+                "null::text",
+                LEASE_ID,
+                QUESTION_SEQ,
+                RESPONSE_ID,
+                ANSWER,
+                "null::jsonb",
+                "0::int8",
+                "null::jsonb",
+                "'built-in'::text",
+                "7::int8",
+                "38::int8",
+            ],
+        );
         Self {
             database: FIRST_VERSION,
-            statements: turn(
-                include_str!("../../first_version/begin_turn.sql"),
-                include_str!("../../first_version/finish_turn.sql"),
-            ),
+            statements: format!("{begin} \\gset\n{finish}"),
         }
     }
 
     fn today() -> Self {
+        let begin = with_parameters(
+            BEGIN_TURN.sql,
+            &[
+                SESSION,
+                "null::text",
+                "'I sleep badly'::text",
+                MESSAGE_ID,
+                QUESTION,
+                "decode('00112233445566778899aabbccddeeff', 'hex')",
+                "34::int4",
+                "217::int8",
+                "null::jsonb",
+                "0::int4",
+                "null::jsonb",
+                LEASE_ID,
+                "30::float8",
+                "20::int8",
+                "48000::int8",
+            ],
+        );
+        let finish = with_parameters(
+            FINISH_TURN.sql,
+            &[
+                SESSION,
+                "null::text",
+                LEASE_ID,
+                QUESTION_SEQ,
+                RESPONSE_ID,
+                ANSWER,
+                "66::int4",
+                "249::int8",
+                "null::jsonb",
+                "0::int4",
+                "null::jsonb",
+                "null::jsonb",
+                "'built-in'::text",
+                "'stop'::text",
+                "7::int8",
+                "null::int8",
+                "38::int8",
+                "1::int4",
+                "null::int4",
+            ],
+        );
         Self {
             database: TODAYS_TURNS,
-            statements: turn(
-                include_str!("../../../shared/src/store/sql/begin_turn.sql"),
-                include_str!("../../../shared/src/store/sql/finish_turn.sql"),
-            ),
+            statements: format!("{begin} \\gset\n{finish}"),
         }
     }
 
@@ -216,48 +297,6 @@ async fn bytes(stage: &Stage, report: &mut Report, versions: &[Version; 2]) {
     }
 }
 
-/// Both statements of a turn as a script of pgbench, with the parameters that the product sends.
-fn turn(begin: &str, finish: &str) -> String {
-    let question = format!("'{QUERY}'::text");
-    let answer = format!("'This is what a model says to: {QUERY}'::text");
-    let message_id = "(:turn::text || :random::text)::uuid";
-    let response_id = "(:turn::text || :other::text)::uuid";
-    let lease_id = "(:random::text || :turn::text)::uuid";
-    let begin = with_parameters(
-        begin,
-        &[
-            SESSION,
-            "null::text",
-            message_id,
-            &question,
-            "null::jsonb",
-            "null::jsonb",
-            lease_id,
-            "30::float8",
-            "20::int8",
-            "48000::int8",
-        ],
-    );
-    let finish = with_parameters(
-        finish,
-        &[
-            SESSION,
-            "null::text",
-            lease_id,
-            ":question_seq::int8",
-            response_id,
-            &answer,
-            "null::jsonb",
-            "0::int8",
-            "null::jsonb",
-            "'built-in'::text",
-            "7::int8",
-            "38::int8",
-        ],
-    );
-    format!("{begin} \\gset\n{finish}")
-}
-
 /// A statement with its parameters put in, and without comments.
 fn with_parameters(statement: &str, parameters: &[&str]) -> String {
     let lines = statement.lines();
@@ -265,7 +304,10 @@ fn with_parameters(statement: &str, parameters: &[&str]) -> String {
     let mut statement = lines.collect::<Vec<_>>().join("\n");
     // `$1` is also how `$10` begins.
     for (index, parameter) in parameters.iter().enumerate().rev() {
-        statement = statement.replace(&format!("${}", index + 1), parameter);
+        let name = format!("${}", index + 1);
+        assert!(statement.contains(&name), "{name} in {statement}");
+        statement = statement.replace(&name, parameter);
     }
+    assert!(!statement.contains('$'), "a parameter more: {statement}");
     statement
 }

@@ -1,5 +1,6 @@
 //! What a request costs in a long session and in a full table, beside a short session and a smaller table.
 
+use rig::sessions::filled_sessions;
 use uuid::Uuid;
 
 use super::{Stage, relation_bytes};
@@ -15,6 +16,9 @@ const REQUESTS: [&str; 4] = ["status", "history", "load-session", "chat"];
 /// Messages in the short session, which is the floor, and in the next one.
 const SHORT: usize = 10;
 const MIDDLE: usize = 1_000;
+
+/// Characters in each message.
+const CHARACTERS: usize = 100;
 
 /// How much more a request may cost in a long session.
 const WANTED_LENGTH: Wanted = Wanted::RatioAtMost(1.15);
@@ -177,38 +181,22 @@ async fn in_table_of(stage: &Stage, sessions: usize) -> Vec<Sample> {
     samples
 }
 
-/// Creates a session with this many messages, of 100 characters each.
+/// Creates a session.
 async fn create_session(stage: &Stage, session_id: &str, messages: usize) {
-    let statements = format!(
-        "insert into chat_sessions (session_id, message_count)
-         values ('{session_id}', {messages});
-         insert into chat_messages (session_id, seq, message_id, role, content)
-         select
-             '{session_id}', n, gen_random_uuid(),
-             case when n % 2 = 1 then 'user' else 'assistant' end, rpad(n::text, 100, '.')
-         from generate_series(1, {messages}) n"
-    );
-    stage.database.run(TODAY, &statements).await;
+    let id = format!("select '{session_id}'::uuid as session_id");
+    let statement = filled_sessions(&id, messages, CHARACTERS);
+    stage.database.run(TODAY, &statement).await;
 }
 
-/// Statements that add sessions of two messages until there are this many. Their ids grow, as those of
+/// A statement that adds sessions of two messages until there are this many. Their ids grow, as those of
 /// the product do.
 fn fill_table(sessions: usize) -> String {
-    format!(
-        "create temporary table added as
-         select (
-             lpad(to_hex(1700000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
-             || '8' || substr(md5(n::text), 4, 15)
-         )::uuid as session_id
-         from generate_series((select count(*) from chat_sessions) + 1, {sessions}) n;
-         insert into chat_sessions (session_id, message_count)
-         select session_id, 2
-         from added;
-         insert into chat_messages (session_id, seq, message_id, role, content)
-         select
-             session_id, seq, gen_random_uuid(),
-             case seq when 1 then 'user' else 'assistant' end, rpad(seq::text, 100, '.')
-         from added
-         cross join generate_series(1, 2) seq"
-    )
+    let ids = format!(
+        "select (
+            lpad(to_hex(1700000000000 + n), 12, '0') || '7' || substr(md5(n::text), 1, 3)
+            || '8' || substr(md5(n::text), 4, 15)
+        )::uuid as session_id
+        from generate_series((select count(*) from chat_sessions) + 1, {sessions}) n"
+    );
+    filled_sessions(&ids, 2, CHARACTERS)
 }
