@@ -5,12 +5,12 @@ use uuid::Uuid;
 
 use super::{Stage, plain, relation_bytes};
 use crate::database::{FIRST_VERSION, TODAY, TODAYS_TURNS};
-use crate::load::{Call, Until};
+use crate::load::Until;
 use crate::pgbench::{MOST_CLIENTS, Outcome, Run, SESSION, create_clients};
 use crate::progress;
 use crate::report::{Report, Wanted};
 use crate::sample::median;
-use crate::statements::{BEGIN_TURN, FINISH_TURN};
+use crate::statements::{BEGIN_TURN, FINISH_TURN, HISTORY, RESUME, STATUS};
 
 /// How much more CPU time a page of history may take than the plain select of its messages.
 const WANTED_HISTORY: Wanted = Wanted::RatioAtMost(1.3);
@@ -31,6 +31,8 @@ const RESPONSE_ID: &str = "(:turn::text || :other::text)::uuid";
 const LEASE_ID: &str = "(:random::text || :turn::text)::uuid";
 const QUESTION: &str = "'I sleep badly. What would help me?'::text";
 const ANSWER: &str = "'This is what a model says to: I sleep badly. What would help me?'::text";
+/// The most bytes of a page of history.
+const PAGE_BYTES: &str = "5000000::int8";
 /// What the first statement returned.
 const QUESTION_SEQ: &str = ":question_seq::int8";
 
@@ -62,13 +64,25 @@ async fn requests(stage: &Stage, report: &mut Report) {
     }
 }
 
-/// The CPU time of the server for one request, and for the plainest statements, in milliseconds.
+/// The CPU time of the server for the statements of one request, and for the plainest ones that do the same,
+/// in milliseconds. pgbench sends both, so that they come at the same pace.
 pub async fn server_ms(stage: &Stage, name: &str) -> (f64, f64) {
-    let calls = [Call::to_function(name, &stage.sessions[0])];
-    let statements = plain(name, SESSION).join(";\n");
-    let run = Run {
+    let owner = "null::text";
+    let statements = match name {
+        "status" => with_parameters(STATUS.sql, &[SESSION, owner]),
+        "history" => {
+            let (none, ten, descending) = ("null::int8", "10::int8", "true");
+            let page = [SESSION, owner, none, none, ten, descending, PAGE_BYTES];
+            with_parameters(HISTORY.sql, &page)
+        }
+        "load-session" => with_parameters(RESUME.sql, &[SESSION, owner, "10::int8", PAGE_BYTES]),
+        "chat" => Version::today().statements,
+        other => panic!("there are no statements of {other}"),
+    };
+    let plain = plain(name, SESSION).join(";\n");
+    let run = |statements| Run {
         database: TODAY,
-        statements: &statements,
+        statements,
         clients: 1,
         until: stage.effort.load,
         durable: true,
@@ -76,10 +90,8 @@ pub async fn server_ms(stage: &Stage, name: &str) -> (f64, f64) {
     let (mut measured, mut floors) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         progress::step(format!("the database's work for {name}"));
-        let before = stage.database.cpu_seconds();
-        let (count, _) = stage.local.load(&calls, stage.effort.load).await;
-        measured.push((stage.database.cpu_seconds() - before) * 1e3 / count);
-        floors.push(run.start(&stage.database).await.server_ms);
+        measured.push(run(&statements).start(&stage.database).await.server_ms);
+        floors.push(run(&plain).start(&stage.database).await.server_ms);
     }
     (median(measured), median(floors))
 }
