@@ -53,6 +53,7 @@ pub async fn measure(stage: &Stage, report: &mut Report) {
 
     let mut programs = programs.into_iter();
     let (_, floor) = programs.next().unwrap();
+    let floor_sizes = (!cfg!(debug_assertions)).then(|| sizes("do-nothing"));
     for (name, starts) in programs {
         for (what, sample, floor, wanted) in [
             (
@@ -88,16 +89,18 @@ pub async fn measure(stage: &Stage, report: &mut Report) {
             Some(floor.peak_mb),
             Some(memory),
         );
-        let (size, zipped) = sizes(name);
-        let (floor_size, floor_zipped) = sizes("do-nothing");
-        report.add(format!("{name}, size"), size, "MB", Some(floor_size), None);
-        report.add(
-            format!("{name}, size zipped"),
-            zipped,
-            "MB",
-            Some(floor_zipped),
-            Some(wanted_size(name)),
-        );
+        // Those of debug builds say nothing, and take long to compress.
+        if let Some((floor_size, floor_zipped)) = floor_sizes {
+            let (size, zipped) = sizes(name);
+            report.add(format!("{name}, size"), size, "MB", Some(floor_size), None);
+            report.add(
+                format!("{name}, size zipped"),
+                zipped,
+                "MB",
+                Some(floor_zipped),
+                Some(wanted_size(name)),
+            );
+        }
     }
 }
 
