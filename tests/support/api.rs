@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Method, Request};
 use local::access::Access;
+use rig::sessions::filled_sessions;
 use serde_json::{Value, json};
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::http::reporter::Reporter;
@@ -27,9 +28,6 @@ use crate::proxy::Proxy;
 
 /// The instances of each function in the emulator; a turn that waits for its model occupies one.
 const INSTANCES: usize = 4;
-
-/// The size of a message as JSON without its text, in bytes.
-const MESSAGE_BYTES: usize = 185;
 
 /// The requests that reach the database.
 pub const ENDPOINTS: [&str; 6] = [
@@ -229,26 +227,8 @@ impl TestApi {
     /// one says `n`, padded with dots to this length.
     pub async fn long_session(&self, messages: usize, length: usize) -> Uuid {
         let session_id = Uuid::now_v7();
-        self.sql(&format!(
-            "with said as (
-                select n, rpad(n::text, greatest({length}, length(n::text)), '.') as content
-                from generate_series(1, {messages}) n
-            ),
-            session as (
-                insert into chat_sessions (session_id, message_count, json_bytes)
-                select '{session_id}', {messages}, sum(length(content) + {MESSAGE_BYTES})
-                from said
-            )
-            insert into chat_messages (
-                session_id, seq, message_id, role, content, characters, json_bytes_through
-            )
-            select
-                '{session_id}', n, gen_random_uuid(),
-                case when n % 2 = 1 then 'user' else 'assistant' end,
-                content, length(content), sum(length(content) + {MESSAGE_BYTES}) over (order by n)
-            from said"
-        ))
-        .await;
+        let id = format!("select '{session_id}'::uuid as session_id");
+        self.sql(&filled_sessions(&id, messages, length)).await;
         session_id
     }
 

@@ -5,7 +5,6 @@
 
 pub mod api;
 pub mod aws;
-pub mod certificates;
 pub mod contract;
 pub mod emulator;
 pub mod https;
@@ -15,12 +14,11 @@ pub mod local_run;
 pub mod log;
 pub mod model_server;
 pub mod pgbouncer;
-pub mod ports;
 pub mod postgres;
-pub mod programs;
 pub mod proxy;
 pub mod python;
 pub mod tls_server;
 pub mod yaml;
 
 pub use api::TestApi;
+pub use rig::{certificates, ports, programs};

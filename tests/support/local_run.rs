@@ -1,32 +1,21 @@
 //! `cargo run` in its own process.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+pub use rig::local_run::Complaints;
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::postgres;
 use crate::programs::build_folder;
 
-/// Timeout for a start with a database to set up, or for a stop, on a busy machine.
+/// Timeout for a command, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A running local server; it is killed when dropped.
-pub struct LocalRun {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    complaints: Complaints,
-    /// Where it listens.
-    pub address: String,
-    /// The lines it printed before it listened.
-    pub printed: Vec<String>,
-}
+pub struct LocalRun(rig::local_run::LocalRun);
 
 /// The result of a command.
 #[derive(Debug)]
@@ -39,22 +28,13 @@ pub struct Ended {
     pub complained: String,
 }
 
-/// The command, without variables of our own environment that would affect it.
 fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(build_folder().join("local-under-test"));
-    command
-        .args(arguments)
-        .env_clear()
-        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("LOCAL_DIR", folder)
-        .env("PORT", "0")
-        // Downloading the programs for each test would take a while.
-        .envs(postgres::downloaded_programs().map(|folder| ("POSTGRES_BIN_DIR", folder)))
-        .envs(settings.iter().copied())
-        // This folder has no .env file.
-        .current_dir(std::env::temp_dir())
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    let program = build_folder().join("local-under-test");
+    let mut command = rig::local_run::command(&program, arguments, folder, settings);
+    // Downloading the programs for each test would take a while.
+    command.envs(postgres::downloaded_programs().map(|folder| ("POSTGRES_BIN_DIR", folder)));
+    // A test may name others.
+    command.envs(settings.iter().copied());
     command
 }
 
@@ -80,95 +60,33 @@ async fn ended(mut command: Command) -> Ended {
     }
 }
 
-/// The standard error of a process, readable even after its end.
-pub struct Complaints(File);
-
-impl Complaints {
-    /// All of it so far.
-    pub fn text(&self) -> String {
-        let length = self.0.metadata().unwrap().len();
-        let mut bytes = vec![0; usize::try_from(length).unwrap()];
-        self.0.read_exact_at(&mut bytes, 0).unwrap();
-        String::from_utf8(bytes).unwrap()
-    }
-}
-
 impl LocalRun {
     /// Starts a server with its data in `folder` and waits until it listens.
     pub async fn start(folder: &Path, settings: &[(&str, &str)]) -> Self {
-        let complaints = Complaints(tempfile::tempfile().unwrap());
-        let mut child = command(&[], folder, settings)
-            .stdout(Stdio::piped())
-            .stderr(complaints.0.try_clone().unwrap())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut printed = Vec::new();
-        let address = timeout(LIMIT, async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                printed.push(line.clone());
-                if let Some(address) = line.strip_prefix("listening ") {
-                    return address.to_owned();
-                }
-            }
-            let complained = complaints.text();
-            panic!("it ended without listening: {printed:?} {complained}");
-        })
-        .await
-        .expect("it listens");
-        Self {
-            child,
-            lines,
-            complaints,
-            address,
-            printed,
-        }
-    }
-
-    /// Its standard error.
-    pub fn complaints(&self) -> Complaints {
-        Complaints(self.complaints.0.try_clone().unwrap())
-    }
-
-    /// Waits until it prints a line that contains `words`; returns the line.
-    pub async fn prints(&mut self, words: &str) -> String {
-        timeout(LIMIT, async {
-            while let Some(line) = self.lines.next_line().await.unwrap() {
-                if line.contains(words) {
-                    return line;
-                }
-            }
-            panic!(
-                "it ended without printing {words}: {}",
-                self.complaints.text()
-            );
-        })
-        .await
-        .expect("it prints")
-    }
-
-    /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), signal).unwrap();
+        Self(rig::local_run::LocalRun::start(command(&[], folder, settings)).await)
     }
 
     /// Waits until it has ended; returns whether the exit code was 0.
-    pub async fn ended(mut self) -> bool {
-        // Its output must not block it.
-        let rest =
-            tokio::spawn(async move { while let Ok(Some(_)) = self.lines.next_line().await {} });
-        let status = timeout(LIMIT, self.child.wait())
-            .await
-            .expect("it ends")
-            .unwrap();
-        rest.abort();
-        status.success()
+    pub async fn ended(self) -> bool {
+        self.0.ended().await
     }
 
     /// Stops it as a process manager does.
     pub async fn stop(self) {
-        self.signal(Signal::TERM);
-        assert!(self.ended().await, "it stops with exit code 0");
+        self.0.stop().await;
+    }
+}
+
+impl Deref for LocalRun {
+    type Target = rig::local_run::LocalRun;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for LocalRun {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
     }
 }

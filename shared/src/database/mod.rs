@@ -129,13 +129,13 @@ impl Database {
         statement: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, DatabaseError> {
-        match self.attempt(deadline, limit, statement, parameters).await {
+        // Boxed: the future is large, and every handler's would contain it several times.
+        let attempt = || self.attempt(deadline, limit, statement, parameters).boxed();
+        match attempt().await {
             Err(error) if error.is_retryable() && Instant::now() < deadline => {
                 tracing::warn!(cause = %error, "retrying a statement");
                 observed::repeat();
-                self.attempt(deadline, limit, statement, parameters)
-                    .await
-                    .map_err(DatabaseError::after_sending)
+                attempt().await.map_err(DatabaseError::after_sending)
             }
             outcome => outcome,
         }

@@ -118,7 +118,9 @@ impl Remote {
 
         let mut progress = Progress::default();
         for _ in 0..MAX_ROUNDS {
-            let response = self.ask(request.clone()).await?;
+            // Boxed: every turn's future would contain the clients of all providers, also with the
+            // built-in model.
+            let response = Box::pin(self.ask(request.clone())).await?;
             progress.count(&response);
 
             let calls: Vec<ToolCall> = response.tool_calls().into_iter().cloned().collect();

@@ -1,4 +1,4 @@
-//! Programs that the tests need in addition to PostgreSQL's: installed ones, otherwise those of Debian
+//! Programs that the tests and the benchmark need in addition to PostgreSQL's server: installed ones, otherwise those of Debian
 //! packages, which apt-get downloads without root and which are unpacked next to the build folder.
 
 use std::ffi::OsString;
@@ -23,12 +23,19 @@ impl Program {
     }
 }
 
-/// Cargo's build folder for this profile, which is two above the running test or benchmark.
+/// Cargo's build folder for this profile: the one the running program is in, or, for a test, the one above.
 pub fn build_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let program = std::env::current_exe().unwrap();
-        program.ancestors().nth(2).unwrap().to_owned()
+        let folder = program.parent().unwrap();
+        let is_test = folder.ends_with("deps");
+        let folder = if is_test {
+            folder.parent()
+        } else {
+            Some(folder)
+        };
+        folder.unwrap().to_owned()
     })
 }
 
@@ -47,17 +54,38 @@ pub fn pgbouncer() -> &'static Program {
 /// The client that serves as the reference for libpq's behaviour.
 pub fn psql() -> &'static Program {
     static PROGRAM: OnceLock<Program> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        installed("psql", &["/opt/homebrew/opt/libpq/bin"])
-            .map(Program::here)
-            .unwrap_or_else(|| {
-                // The package of that name is empty and depends on the one with the version.
-                let package = first_dependency("postgresql-client");
-                let version = package.rsplit('-').next().unwrap_or_default();
-                let path = format!("usr/lib/postgresql/{version}/bin/psql");
-                unpacked(&package, &path, "psql", "libpq")
-            })
-    })
+    PROGRAM.get_or_init(|| postgresql("psql", "postgresql-client"))
+}
+
+/// The load generator that comes with PostgreSQL.
+pub fn pgbench() -> &'static Program {
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    PROGRAM.get_or_init(|| postgresql("pgbench", "postgresql"))
+}
+
+/// A client program of PostgreSQL, from the Debian package on which `package` depends first: that of
+/// Debian's version. The newest of several installed ones is taken.
+fn postgresql(name: &str, package: &str) -> Program {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let mut folders: Vec<_> = versions.flatten().map(|version| version.path()).collect();
+    folders.sort();
+    let mut folders: Vec<_> = folders
+        .iter()
+        .rev()
+        .map(|folder| folder.join("bin"))
+        .collect();
+    folders.push("/opt/homebrew/opt/libpq/bin".into());
+    installed(name, &folders)
+        .map(Program::here)
+        .unwrap_or_else(|| {
+            // The package of that name is empty and depends on the one with the version.
+            let package = first_dependency(package);
+            let version = package.rsplit('-').next().unwrap_or_default();
+            let path = format!("usr/lib/postgresql/{version}/bin/{name}");
+            unpacked(&package, &path, name, "libpq")
+        })
 }
 
 /// A Python that has pip.
@@ -86,10 +114,10 @@ pub fn python() -> &'static Program {
 }
 
 /// A program in `PATH` or in one of these folders.
-fn installed(name: &str, folders: &[&str]) -> Option<PathBuf> {
+fn installed(name: &str, folders: &[impl AsRef<Path>]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        .chain(folders.iter().map(PathBuf::from))
+        .chain(folders.iter().map(|folder| folder.as_ref().to_owned()))
         .map(|folder| folder.join(name))
         .find(|program| program.is_file())
 }
@@ -102,7 +130,7 @@ fn unpacked(package: &str, path: &str, what: &str, brew: &str) -> Program {
         let install = format!("apt-get install {package}, or brew install {brew}");
         assert!(
             fetched.is_ok(),
-            "the tests need {what} ({install}): {}",
+            "{what} is needed ({install}): {}",
             fetched.unwrap_err()
         );
     }

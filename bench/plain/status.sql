@@ -1,0 +1,3 @@
+select *
+from chat_sessions
+where session_id = {session_id}
