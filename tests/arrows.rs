@@ -160,6 +160,7 @@ fn sources() -> Vec<PathBuf> {
         "shared/src",
         "shared/assistant/src",
         "local/src",
+        "tests/rig",
         "tests/support",
     ];
     let mut sources = crates.map(|path| root.join(path)).to_vec();

@@ -8,8 +8,10 @@ use local::supervisor::supervised;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::ports::free_port;
-use crate::{programs, python};
+use rig::programs;
+
+use crate::python;
+use rig::ports::free_port;
 
 /// The version to install.
 const MOTO: &str = "moto[server]==5.2.5";

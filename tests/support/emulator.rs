@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use local::supervisor::supervised;
 
-use crate::ports::free_port;
-use crate::programs::build_folder;
 use crate::python;
+use rig::ports::free_port;
+use rig::programs::build_folder;
 
 /// The emulator, which is installed on first use, without its cross compiler.
 const EMULATOR: [&str; 2] = ["--no-deps", "cargo-lambda==1.9.2"];

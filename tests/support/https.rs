@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_native_tls::TlsAcceptor;
 
-use crate::certificates::Signed;
+use rig::certificates::Signed;
 
 /// Serves what is at `address` over TLS, with this certificate; returns the port. It ends with the test's
 /// runtime.

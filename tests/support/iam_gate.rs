@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_native_tls::TlsAcceptor;
 
-use crate::certificates::Signed;
 use crate::proxy::read_body;
+use rig::certificates::Signed;
 
 /// A gate; it ends with the test's runtime.
 pub struct IamGate {

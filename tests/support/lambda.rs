@@ -7,7 +7,7 @@ use rig::lambda::http_event;
 use serde_json::Value;
 
 use crate::contract;
-use crate::programs::build_folder;
+use rig::programs::build_folder;
 
 /// A running function; it is killed when dropped.
 pub struct Environment(rig::lambda::Environment);

@@ -9,7 +9,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::postgres;
-use crate::programs::build_folder;
+use rig::programs::build_folder;
 
 /// Timeout for a command, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);

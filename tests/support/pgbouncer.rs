@@ -12,8 +12,8 @@ use local::postgres::PostgresServer;
 use local::supervisor::supervised;
 use uuid::Uuid;
 
-use crate::ports::free_port;
-use crate::programs::{self, Program};
+use rig::ports::free_port;
+use rig::programs::{self, Program};
 
 /// Timeout for starting.
 const START_TIMEOUT: Duration = Duration::from_secs(20);

@@ -14,7 +14,7 @@ use shared::database::{Connection, DatabaseConfig};
 use uuid::Uuid;
 
 use crate::pgbouncer;
-use crate::programs::build_folder;
+use rig::programs::build_folder;
 
 /// The migrated database that the others are copies of.
 const TEMPLATE: &str = "daissy";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::programs::{self, build_folder};
+use rig::programs::{self, build_folder};
 
 /// The folder with a package; the arguments are those of `pip install`.
 pub fn installed(arguments: &[&str]) -> PathBuf {
