@@ -195,6 +195,29 @@ async fn a_history_of_more_than_5_mb_ends_a_page_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_database_reads_no_more_than_a_page() {
+    let api = TestApi::start().await;
+    let session_id = api.long_session(30, 400_000).await;
+    let rows = async |after: i64, before: i64, limit: &str, descending: bool, bytes: i64| {
+        let query = format!(
+            "select count(*) from chat_history_v1(
+                '{session_id}', null, {after}, {before}, {limit}, {descending}, {bytes})"
+        );
+        api.number(&query).await
+    };
+    for descending in [false, true] {
+        // Twelve fit into 5 MB; one more shows that there is more.
+        assert_eq!(rows(0, 31, "null", descending, 5_000_000).await, 13);
+        assert_eq!(rows(9, 31, "null", descending, 5_000_000).await, 13);
+        assert_eq!(rows(0, 31, "20", descending, 5_000_000).await, 13);
+        assert_eq!(rows(0, 31, "5", descending, 5_000_000).await, 5);
+        assert_eq!(rows(28, 31, "null", descending, 5_000_000).await, 2);
+        assert_eq!(rows(0, 31, "null", descending, 1).await, 1);
+        assert_eq!(rows(0, 31, "null", descending, 100_000_000).await, 30);
+    }
+}
+
+#[tokio::test]
 async fn a_page_fits_into_lambdas_answer_even_when_every_character_is_escaped() {
     let api = TestApi::start().await;
     let session_id = api.long_session(20, 0).await;
