@@ -11,6 +11,7 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use lambda_http::http::header::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::causes::with_causes;
@@ -21,6 +22,14 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long before they expire credentials are renewed.
 const RENEWAL: Duration = Duration::from_secs(60);
+
+/// The characters that are percent-encoded in a path or a query: all but RFC 3986's unreserved ones,
+/// as signatures expect.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 static CONFIG: OnceCell<SdkConfig> = OnceCell::const_new();
 
@@ -99,6 +108,12 @@ pub async fn credentials() -> Result<Credentials, String> {
 
 fn is_valid_at(credentials: &Credentials, time: SystemTime) -> bool {
     credentials.expiry().is_some_and(|expiry| expiry > time)
+}
+
+/// A text as a part of a path or a value in a query of a request that is signed.
+#[must_use]
+pub fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
 
 /// Signs a POST of `body` to a service, with the environment's credentials: adds the headers that

@@ -9,7 +9,6 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use lambda_http::http;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::roots::region_of;
 use crate::aws;
@@ -19,13 +18,6 @@ const LIFETIME: Duration = Duration::from_secs(900);
 
 /// The service the token is for, as named in the signature.
 const SERVICE: &str = "rds-db";
-
-/// The characters that are percent-encoded in a user's name: all but RFC 3986's unreserved ones.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// A token for `user` on a host. The region comes from the host's name, else from the environment.
 ///
@@ -64,7 +56,7 @@ fn presign(
         .build()?
         .into();
 
-    let user = utf8_percent_encode(user, RESERVED);
+    let user = aws::percent_encoded(user);
     let url = format!("https://{host}:{port}/?Action=connect&DBUser={user}");
     let signable = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(&[]))?;
     let (instructions, _) = sign(signable, &parameters)?.into_parts();

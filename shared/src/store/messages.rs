@@ -136,12 +136,11 @@ pub async fn history(
         .try_get("message_count")
         .map_err(DatabaseError::from)?;
 
-    let (seqs, messages) = if page.descending {
+    let (last_seq, messages) = if page.descending {
         those_that_fit(rows.iter().rev())?
     } else {
         those_that_fit(rows.iter())?
     };
-    let last_seq = seqs.last().copied();
     // `seq` has no gaps, so the last position on the page tells whether more messages follow.
     let has_more = last_seq.is_some_and(|last| {
         if page.descending {
@@ -171,12 +170,13 @@ pub(super) fn latest_that_fit(rows: &[Row]) -> Result<Vec<Box<RawValue>>, Proble
     Ok(latest)
 }
 
-/// The positions of the first messages that fit into an answer together, and their JSON; the first
-/// message is always among them. A row without a message, which an empty page has, is passed over.
+/// The JSON of the first messages that fit into an answer together, after the position of the last
+/// of them; the first message is always among them. A row without a message, which an empty page has,
+/// is passed over.
 fn those_that_fit<'a>(
     rows: impl Iterator<Item = &'a Row>,
-) -> Result<(Vec<i64>, Vec<Box<RawValue>>), Problem> {
-    let (mut seqs, mut messages) = (Vec::new(), Vec::new());
+) -> Result<(Option<i64>, Vec<Box<RawValue>>), Problem> {
+    let (mut last_seq, mut messages) = (None, Vec::new());
     let (mut bytes, mut carried_bytes) = (ENVELOPE_BYTES, ENVELOPE_BYTES);
     for row in rows {
         let seq: Option<i64> = row.try_get("seq").map_err(DatabaseError::from)?;
@@ -188,13 +188,13 @@ fn those_that_fit<'a>(
         bytes += size;
         carried_bytes += size + json.get().bytes().filter(is_escaped).count();
         let fits = bytes <= MAX_PAGE_BYTES as usize && carried_bytes <= MAX_CARRIED_BYTES;
-        if !fits && !seqs.is_empty() {
+        if !fits && !messages.is_empty() {
             break;
         }
-        seqs.push(seq);
+        last_seq = Some(seq);
         messages.push(json);
     }
-    Ok((seqs, messages))
+    Ok((last_seq, messages))
 }
 
 #[cfg(test)]

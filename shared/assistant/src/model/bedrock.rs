@@ -4,7 +4,6 @@
 use genai::adapter::AdapterKind;
 use genai::chat::{ChatMessage, ChatRequest, ChatResponse, ChatRole, ContentPart, ToolCall, Usage};
 use genai::{Error, ModelIden, webc};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Client;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Map, Value, json};
@@ -14,14 +13,6 @@ use super::failure::{ModelFailure, failure};
 
 /// The service a request is for, as named in its signature.
 const SERVICE: &str = "bedrock";
-
-/// The characters of a model's id that are percent-encoded in a path: all but RFC 3986's unreserved
-/// ones.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
 
 /// A model of Bedrock.
 #[derive(Debug)]
@@ -59,7 +50,7 @@ impl Bedrock {
     /// Sends one request and reads its answer.
     pub async fn ask(&self, request: ChatRequest) -> Result<ChatResponse, ModelFailure> {
         let body = body(request).to_string();
-        let model = utf8_percent_encode(self.name(), RESERVED);
+        let model = aws::percent_encoded(self.name());
         let url = format!("{}model/{model}/converse", self.base_url);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
