@@ -12,6 +12,7 @@ use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
+use shared::caller::Permissions;
 use shared::http::endpoint::{REPLAYED, REQUEST_ID};
 use shared::problem::Problem;
 use shared::settings;
@@ -26,12 +27,22 @@ const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
 /// The variable with the address to listen on, which may be a name.
 const LISTEN_HOST: &str = "HOST";
 
+/// The headers in which a proxy names the sender of a request.
+const FORWARDED: [HeaderName; 2] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+];
+
 /// Pages and host names that are allowed in addition to those of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Access(Arc<Allowed>);
 
 #[derive(Debug, Default)]
 struct Allowed {
+    /// What callers may do who come from another machine.
+    permissions: Permissions,
+    /// What callers of this machine may do, which is more unless the settings say otherwise.
+    local_permissions: Permissions,
     /// As browsers write them: scheme, host and port, without a slash at the end.
     origins: Vec<String>,
     /// Without ports.
@@ -44,7 +55,15 @@ impl Access {
     /// # Errors
     /// [`LocalError`] if it is not a list of origins.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LocalError> {
+        let permissions =
+            Permissions::read(&variable).map_err(|error| LocalError::new(error.to_string()))?;
+        let says = settings::text(&variable, Permissions::ANONYMOUS_SEES_ALL).is_some();
         let mut allowed = Allowed {
+            permissions,
+            local_permissions: Permissions {
+                anonymous_sees_all: permissions.anonymous_sees_all || !says,
+                ..permissions
+            },
             hosts: settings::text(&variable, LISTEN_HOST)
                 .map(|host| host.to_ascii_lowercase())
                 .into_iter()
@@ -96,6 +115,17 @@ impl Access {
             || is_own(&origin, headers)
     }
 
+    /// What the sender of a request may do. It is this machine's user if the request came to and names
+    /// this machine, and no proxy passed it on.
+    fn permissions(&self, is_local: bool, host: Option<&str>, headers: &HeaderMap) -> Permissions {
+        let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(name));
+        if is_local && !is_forwarded && host.is_none_or(is_this_machine) {
+            self.0.local_permissions
+        } else {
+            self.0.permissions
+        }
+    }
+
     /// Whether this server answers to the host that a request names. An address is always accepted: only
     /// a name can be pointed at another machine.
     fn allows_host(&self, host: &str) -> bool {
@@ -104,8 +134,12 @@ impl Access {
     }
 }
 
-/// Answers 403 to requests from pages of other sites.
-pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+/// Answers 403 to requests from pages of other sites, and tells endpoints what others may do.
+pub(crate) async fn guard(
+    State(access): State<Access>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     // Other machines, where they reach the server at all, may call it anyway.
     let is_local = request
         .extensions()
@@ -115,7 +149,7 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
         Some(host) => Some(host.to_owned()),
         None => host_of(request.headers()),
     };
-    if is_local && host.is_some_and(|host| !access.allows_host(&host)) {
+    if is_local && host.as_ref().is_some_and(|host| !access.allows_host(host)) {
         return refuse(&Problem::Forbidden(format!(
             "This server answers to localhost and to IP addresses; to allow another name, list its \
              origin in {ALLOWED_ORIGINS}"
@@ -128,6 +162,8 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
              {ALLOWED_ORIGINS}"
         )));
     }
+    let permissions = access.permissions(is_local, host.as_deref(), request.headers());
+    request.extensions_mut().insert(permissions);
     next.run(request).await
 }
 

@@ -7,6 +7,8 @@ use openssl::sha::Sha256;
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
 
+use crate::settings::{self, SettingsError};
+
 /// Timeout for a request without a Lambda deadline. API Gateway gives up after 30 s.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 
@@ -15,8 +17,40 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(29);
 pub struct Caller {
     /// The identity that the authorizer vouches for; `None` if no authorizer is configured.
     pub owner: Option<Owner>,
+    /// What callers may do here.
+    pub permissions: Permissions,
     /// When the answer must be ready.
     pub deadline: Instant,
+}
+
+/// What callers of an installation may do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Permissions {
+    /// Whether a caller whom nobody vouches for sees all sessions that have no owner, and not only
+    /// those whose ids it knows.
+    pub anonymous_sees_all: bool,
+    /// Whether callers may erase their sessions.
+    pub callers_may_erase: bool,
+}
+
+impl Permissions {
+    /// The variable for [`Self::anonymous_sees_all`].
+    pub const ANONYMOUS_SEES_ALL: &str = "ANONYMOUS_SEES_ALL";
+
+    /// The variable for [`Self::callers_may_erase`].
+    pub const CALLERS_MAY_ERASE: &str = "CALLERS_MAY_ERASE";
+
+    /// Reads both variables; what is unset is not permitted.
+    ///
+    /// # Errors
+    /// [`SettingsError`] when one is neither `true` nor `false`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let permitted = |name| Ok(settings::switch(&variable, name)?.unwrap_or(false));
+        Ok(Self {
+            anonymous_sees_all: permitted(Self::ANONYMOUS_SEES_ALL)?,
+            callers_may_erase: permitted(Self::CALLERS_MAY_ERASE)?,
+        })
+    }
 }
 
 /// An identity that an authorizer vouches for. `Display` is the stored form, `kind:subject`, so
@@ -75,6 +109,12 @@ impl Caller {
         self.owner.as_ref().map(ToString::to_string)
     }
 
+    /// Whether more can be asked for than sessions whose ids the caller knows.
+    #[must_use]
+    pub fn may_list(&self) -> bool {
+        self.owner.is_some() || self.permissions.anonymous_sees_all
+    }
+
     /// The session for a message sent without a session id: the same each time the call is
     /// repeated, and a different one for every other caller.
     #[must_use]
@@ -111,6 +151,7 @@ mod tests {
     fn caller(owner: Option<(Kind, &str)>) -> Caller {
         Caller {
             owner: owner.and_then(|(kind, subject)| Owner::new(kind, subject)),
+            permissions: Permissions::default(),
             deadline: Instant::now(),
         }
     }

@@ -9,6 +9,7 @@ use lambda_http::{BoxFuture, Error, RequestExt, SnapStartResource, service_fn};
 use lambda_runtime::{LambdaEvent, Runtime, spawn_graceful_shutdown_handler};
 use serde_json::Value;
 
+use crate::caller::Permissions;
 use crate::database::{Database, DatabaseConfig};
 use crate::http::configured::Configured;
 use crate::http::endpoint::{Endpoint, refuse, respond};
@@ -17,15 +18,6 @@ use crate::http::reporter::Reporter;
 use crate::http::request::request_id_in;
 use crate::logging;
 use crate::store::Store;
-
-/// Whether a function verifies servers other than RDS, which needs the system's root certificates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SystemRoots {
-    /// It talks only to its database.
-    Unused,
-    /// It also talks to other servers.
-    Needed,
-}
 
 /// Runs a function until its environment ends. `build` makes the endpoint once, in the init phase,
 /// where the CPU is at its fastest; the database is connected there as well. A database that is
@@ -39,18 +31,20 @@ pub enum SystemRoots {
 /// # Errors
 /// When the Lambda runtime API cannot be reached.
 pub fn run<E: Endpoint>(
-    system_roots: SystemRoots,
     build: impl Fn(Store) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
     logging::init_json(E::NAME);
-    let config = DatabaseConfig::from_env();
-    if let Ok(config) = &config
-        && system_roots == SystemRoots::Unused
+    let configured = DatabaseConfig::from_env()
+        .and_then(|config| Ok((config, Permissions::read(|name| std::env::var(name).ok())?)));
+    if let Ok((config, _)) = &configured
         && !config.uses_system_roots()
     {
-        leave_system_roots_alone();
+        without_system_roots(|| config.prepare_tls());
     }
-    let database = config.map(|config| Arc::new(Database::new(config)));
+    let permissions = configured
+        .as_ref()
+        .map_or_else(|_| Permissions::default(), |(_, it)| *it);
+    let database = configured.map(|(config, _)| Arc::new(Database::new(config)));
     // One thread: only then is the first check of the connection after a freeze reliable.
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -58,6 +52,7 @@ pub fn run<E: Endpoint>(
         .block_on(async {
             let function = Arc::new(Function {
                 reporter: Reporter::on_lambda(),
+                permissions,
                 database: database.as_ref().ok().map(Arc::clone),
                 endpoint: Configured::new(database.map_err(Into::into), move |database| {
                     build(Store::new(database))
@@ -74,6 +69,7 @@ pub fn run<E: Endpoint>(
 /// A function in its environment.
 struct Function<E: Endpoint> {
     reporter: Reporter,
+    permissions: Permissions,
     /// `None` if none is configured.
     database: Option<Arc<Database>>,
     endpoint: Configured<E>,
@@ -99,9 +95,12 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
         let function = Arc::clone(&function);
         async move {
             let Function {
-                endpoint, reporter, ..
+                endpoint,
+                reporter,
+                permissions,
+                ..
             } = &*function;
-            Ok::<_, Infallible>(respond_to_event(endpoint, reporter, event).await)
+            Ok::<_, Infallible>(respond_to_event(endpoint, reporter, *permissions, event).await)
         }
     });
     Runtime::new(answer)
@@ -114,12 +113,14 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
 pub async fn respond_to_event<E: Endpoint>(
     endpoint: &E,
     reporter: &Reporter,
+    permissions: Permissions,
     event: LambdaEvent<Value>,
 ) -> EventResponse {
     let api = Api::of(&event.payload);
     let response = match event::read(event.payload) {
         Ok(request) => {
-            let request = request.with_lambda_context(event.context);
+            let mut request = request.with_lambda_context(event.context);
+            request.extensions_mut().insert(permissions);
             respond(endpoint, reporter, request).await
         }
         Err(problem) => refuse::<E>(problem, reporter, &request_id_in(&event.context)).await,
@@ -156,15 +157,19 @@ impl<E: Endpoint> SnapStartResource for AcrossSnapshots<E> {
     }
 }
 
-/// Keeps OpenSSL from loading the system's certificates. It loads them for every connector, even
-/// one that is told not to use them, and that takes longer than everything else in a cold start.
+/// Runs `build` while OpenSSL finds none of the system's certificates. It loads them for every connector,
+/// even one that is told not to use them, and that takes longer than everything else in a cold start.
 /// OpenSSL takes the path from this variable; a value that is already set is left alone.
 #[allow(unsafe_code)]
-fn leave_system_roots_alone() {
+fn without_system_roots(build: impl FnOnce()) {
     const CERTIFICATES: &str = "SSL_CERT_FILE";
-    if std::env::var_os(CERTIFICATES).is_none() {
-        // SAFETY: nothing reads the environment concurrently. This runs before the runtime is
-        // built, so there is no other thread.
-        unsafe { std::env::set_var(CERTIFICATES, "/dev/null") };
+    if std::env::var_os(CERTIFICATES).is_some() {
+        return build();
     }
+    // SAFETY: nothing reads the environment concurrently. This runs before the runtime is built, so
+    // there is no other thread.
+    unsafe { std::env::set_var(CERTIFICATES, "/dev/null") };
+    build();
+    // SAFETY: as above.
+    unsafe { std::env::remove_var(CERTIFICATES) };
 }

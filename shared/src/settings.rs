@@ -30,6 +30,22 @@ pub fn text(variable: impl Fn(&str) -> Option<String>, name: &str) -> Option<Str
         .filter(|value| !value.is_empty())
 }
 
+/// A switch: `true` or `false`; `None` if the variable is unset or empty.
+///
+/// # Errors
+/// [`SettingsError`], which names the variable.
+pub fn switch(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &str,
+) -> Result<Option<bool>, SettingsError> {
+    match text(variable, name).as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(SettingsError::new(format!("{name} must be true or false"))),
+    }
+}
+
 /// A number within `range`; `None` if the variable is unset or empty.
 ///
 /// # Errors

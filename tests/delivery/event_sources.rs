@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use reset::Reset;
 use serde_json::{Value, json};
+use shared::caller::Permissions;
 use shared::database::{Database, DatabaseConfig};
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
@@ -54,7 +55,8 @@ impl Functions {
 
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     let event = LambdaEvent::new(event.clone(), Context::default());
-    let response = respond_to_event(function, &Reporter::to_log(), event).await;
+    let response =
+        respond_to_event(function, &Reporter::to_log(), Permissions::default(), event).await;
     let headers = response.headers.iter().map(|(name, value)| {
         let name: HeaderName = name.parse().unwrap();
         (name, value.parse().unwrap())

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use assistant::{Assistant, AssistantConfig};
 use serde_json::{Value, json};
-use shared::caller::{Caller, REQUEST_TIMEOUT};
+use shared::caller::{Caller, Permissions, REQUEST_TIMEOUT};
 use shared::database::{Database, DatabaseConfig};
 use shared::store::Store;
 use shared::store::turns::Question;
@@ -262,6 +262,7 @@ async fn a_context_that_is_too_long_for_the_model_is_shortened() {
 async fn pieces(assistant: &Assistant, question: &Question, is_replayed: bool) -> Vec<String> {
     let caller = Caller {
         owner: None,
+        permissions: Permissions::default(),
         deadline: tokio::time::Instant::now() + REQUEST_TIMEOUT,
     };
     let mut pieces = Vec::new();

@@ -12,7 +12,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 use serde_json::{Value, json};
-use shared::caller::Caller;
+use shared::caller::{Caller, Permissions};
 use shared::database::{Database, DatabaseConfig};
 use shared::store::Store;
 use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
@@ -595,6 +595,7 @@ impl World {
 fn nobody() -> Caller {
     Caller {
         owner: None,
+        permissions: Permissions::default(),
         deadline: Instant::now() + Duration::from_secs(29),
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use assistant::{Assistant, AssistantConfig};
 use chat::Chat;
-use shared::lambda::{SystemRoots, run};
+use shared::lambda::run;
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(SystemRoots::Needed, |store| {
+    run(|store| {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
             Ok(Chat::new(Arc::new(Assistant::new(store, config))))

@@ -1,9 +1,7 @@
 //! Bootstrap of the function; its logic is in the library beside it.
 
-use shared::lambda::{SystemRoots, run};
+use shared::lambda::run;
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(SystemRoots::Unused, |store| {
-        Box::pin(async { Ok(status::Status::new(store)) })
-    })
+    run(|store| Box::pin(async { Ok(status::Status::new(store)) }))
 }

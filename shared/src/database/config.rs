@@ -16,9 +16,6 @@ use crate::settings::{self, SettingsError};
 /// How we authenticate: `password` or `iam`.
 const DATABASE_AUTH: &str = "DATABASE_AUTH";
 
-/// The variable in which Lambda passes a function's credentials.
-const AWS_ACCESS_KEY_ID: &str = "AWS_ACCESS_KEY_ID";
-
 /// The pause after fetching a secret that had nothing new: otherwise a wrong password would cost
 /// one call for each request.
 const SECRET_PAUSE: Duration = Duration::from_secs(5);
@@ -32,9 +29,6 @@ pub struct DatabaseConfig {
     fallback: Parameters,
     secret: Option<Secret>,
     auth: Auth,
-    /// Whether AWS is called over TLS: for a secret, or for credentials that are not in the
-    /// environment as they are on Lambda.
-    asks_aws: bool,
     limits: Limits,
     /// The target made from the secret as last fetched; without a secret, set from the start.
     target: Arc<Mutex<Option<Arc<Target>>>>,
@@ -106,7 +100,6 @@ impl DatabaseConfig {
         settled.fill_from(&fallback);
         let limits = Limits::read(&settled, &variable)?;
         let config = Self {
-            asks_aws: secret.is_some() || (auth == Auth::Iam && text(AWS_ACCESS_KEY_ID).is_none()),
             given,
             fallback,
             secret,
@@ -157,13 +150,22 @@ impl DatabaseConfig {
         )
     }
 
-    /// Whether connecting loads the system's certificates: to verify the server, or to call AWS.
+    /// Whether verifying the server needs the system's certificates; true while the secret that says so
+    /// has not been fetched.
     #[must_use]
     pub fn uses_system_roots(&self) -> bool {
-        self.asks_aws
-            || self
-                .known_target()
-                .is_none_or(|target| target.uses_system_roots())
+        self.known_target()
+            .is_none_or(|target| target.uses_system_roots())
+    }
+
+    /// Builds the TLS connector now, if it is known which. One that cannot be built is an error when it
+    /// is used.
+    pub(crate) fn prepare_tls(&self) {
+        if let Some(target) = self.known_target()
+            && target.ssl_mode() != SslMode::Disable
+        {
+            let _ = target.connector();
+        }
     }
 
     /// The target to connect to; fetches the secret if that has not been done yet.
@@ -509,15 +511,8 @@ mod tests {
             ),
             (&[(DATABASE_URL, "postgresql://u@h/d")], true),
             (&[(DATABASE_URL, rds), (DATABASE_SECRET_ARN, "arn")], true),
-            (&[(DATABASE_URL, rds), (DATABASE_AUTH, "iam")], true),
-            (
-                &[
-                    (DATABASE_URL, rds),
-                    (DATABASE_AUTH, "iam"),
-                    (AWS_ACCESS_KEY_ID, "AKID"),
-                ],
-                false,
-            ),
+            (&[(DATABASE_URL, rds), (DATABASE_AUTH, "iam")], false),
+            (&[(DATABASE_SECRET_ARN, "arn")], true),
         ];
         for (variables, expected) in cases {
             let config = read(variables).unwrap();

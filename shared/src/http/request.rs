@@ -10,7 +10,7 @@ use lambda_http::{Body, Context, RequestExt};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::caller::{Caller, REQUEST_TIMEOUT, time_until};
+use crate::caller::{Caller, Permissions, REQUEST_TIMEOUT, time_until};
 use crate::http::body::{JsonBody, parse_id};
 use crate::http::identity;
 use crate::http::route::Route;
@@ -50,6 +50,7 @@ impl Request {
     ) -> Result<Self, Problem> {
         let caller = Caller {
             owner: identity::owner(&request)?,
+            permissions: permissions(&request),
             deadline: deadline(&request),
         };
         let query = request.uri().query().unwrap_or_default();
@@ -89,6 +90,21 @@ impl Request {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// The caller, if it may ask for more than sessions whose ids it knows.
+    ///
+    /// # Errors
+    /// [`Problem::Forbidden`].
+    pub fn caller_of_many(&self) -> Result<&Caller, Problem> {
+        if self.caller.may_list() {
+            return Ok(&self.caller);
+        }
+        Err(Problem::Forbidden(format!(
+            "This installation cannot tell its callers apart, so it lists no sessions; name one by \
+             its id, or set {}=true",
+            Permissions::ANONYMOUS_SEES_ALL
+        )))
     }
 
     /// The UUID in the path under this name of the route.
@@ -217,6 +233,12 @@ pub(crate) fn request_id_in(context: &Context) -> String {
 #[must_use]
 pub fn new_request_id() -> String {
     new_id().to_string()
+}
+
+/// What the server put into the extensions, else nothing.
+fn permissions(request: &lambda_http::Request) -> Permissions {
+    let permissions = request.extensions().get::<Permissions>();
+    permissions.copied().unwrap_or_default()
 }
 
 fn deadline(request: &lambda_http::Request) -> Instant {
