@@ -39,14 +39,30 @@ create table public.chat_sessions (
     forked_from_message_id uuid,
     forked_seq bigint,
 
-    -- The beginning of the first question, until the caller gives a title.
+    -- The beginning of the first question.
     title text,
-    has_own_title boolean not null default false,
+    -- The one that the caller gave, which takes precedence.
+    own_title text,
     is_pinned boolean not null default false,
     is_archived boolean not null default false,
     metadata jsonb,
     -- Erased for its callers from this moment on; its rows follow.
     erased_at timestamptz,
+
+    -- When it was last used: at its last message, or when it was made if it is a copy and that is later;
+    -- null before the first message.
+    last_used_at timestamptz generated always as (
+        greatest(last_message_time, case when forked_seq is not null then created_at end)
+    ) stored,
+    -- The same in whole hours since 1970. Sessions are found by it, and sorted within the hour: with the
+    -- time itself in an index, every message would add an entry to each index of this table, because only
+    -- a row whose indexed columns stay the same is updated in place.
+    last_used_hour integer generated always as (
+        floor(extract(epoch from
+            greatest(last_message_time, case when forked_seq is not null then created_at end)
+            - timestamptz '1970-01-01 00:00:00+00'
+        ) / 3600)::integer
+    ) stored,
 
     constraint chat_sessions_lease_check
         check ((lease_id is null) = (lease_until is null)),
@@ -55,6 +71,14 @@ create table public.chat_sessions (
 )
 -- The row changes with every message; room in its page lets it stay there (a HOT update).
 with (fillfactor = 80);
+
+-- An owner's sessions, the one used last at the end; archived and pinned ones also by themselves.
+create index chat_sessions_in_use on public.chat_sessions (owner, last_used_hour)
+    where not is_archived and erased_at is null and last_used_hour is not null;
+create index chat_sessions_archived on public.chat_sessions (owner, last_used_hour)
+    where is_archived and erased_at is null and last_used_hour is not null;
+create index chat_sessions_pinned on public.chat_sessions (owner, last_used_hour)
+    where is_pinned and erased_at is null and last_used_hour is not null;
 
 create table public.chat_messages (
     id bigint generated always as identity

@@ -20,9 +20,25 @@ create table public.chat_events (
 create table public.chat_erasures (
     session_id uuid not null
         constraint chat_erasures_pkey primary key,
+    -- Of a caller's request, made before it was first sent, so that a repeated statement finds what it
+    -- did.
+    request_id uuid,
     erased_at timestamptz not null default clock_timestamp(),
     message_count bigint not null,
     on_behalf_of text not null
         constraint chat_erasures_on_behalf_of_check
             check (on_behalf_of in ('caller', 'retention', 'operator'))
+);
+
+-- What users think of answers. Not part of the messages, whose rows never change.
+create table public.chat_feedback (
+    session_id uuid not null,
+    -- The answer's.
+    seq bigint not null,
+    updated_at timestamptz not null default clock_timestamp(),
+    -- Null, like the comment, if it was taken back.
+    rating text
+        constraint chat_feedback_rating_check check (rating in ('up', 'down')),
+    comment text,
+    constraint chat_feedback_pkey primary key (session_id, seq)
 );

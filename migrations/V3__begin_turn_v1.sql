@@ -15,7 +15,7 @@
 create function public.chat_begin_turn_v1(
     in_session_id uuid,
     in_owner text,
-    -- The title of the session, if this opens it.
+    -- The title of the session, if this is its first message.
     in_title text,
     in_message_id uuid,
     in_content text,
@@ -72,8 +72,10 @@ begin
             outcome := 'not_found';
             return;
         end if;
-        insert into public.chat_sessions (session_id, owner, title)
-        values (in_session_id, in_owner, in_title)
+        -- With the time of the message that follows, which would otherwise move the row in the index of
+        -- last use.
+        insert into public.chat_sessions (session_id, owner, last_message_time)
+        values (in_session_id, in_owner, clock_timestamp())
         on conflict (session_id) do nothing;
     end loop;
     clock := clock_timestamp();
@@ -149,6 +151,7 @@ begin
         update public.chat_sessions s
         set message_count = question_seq,
             user_messages = s.user_messages + 1,
+            title = coalesce(s.title, in_title),
             json_bytes = bytes_through,
             first_message_time = coalesce(s.first_message_time, clock),
             last_message_time = clock,

@@ -25,7 +25,9 @@ returns table (
     "timestamp" timestamptz,
     audio_files jsonb,
     function_calls jsonb,
-    metadata jsonb
+    metadata jsonb,
+    rating text,
+    comment text
 )
 language plpgsql
 stable
@@ -93,8 +95,11 @@ begin
     return query
     select
         session.message_count, m.seq, m.message_id, m.role, m.content, m.timestamp, m.audio_files,
-        m.function_calls, m.metadata
+        m.function_calls, m.metadata, f.rating, f.comment
     from public.chat_messages m
+    left join public.chat_feedback f
+        on f.session_id = in_session_id
+        and f.seq = m.seq
     where m.session_id = in_session_id
       and m.seq between first and last
     order by m.seq;

@@ -15,7 +15,9 @@ returns table (
     "timestamp" timestamptz,
     audio_files jsonb,
     function_calls jsonb,
-    metadata jsonb
+    metadata jsonb,
+    rating text,
+    comment text
 )
 language plpgsql
 security invoker

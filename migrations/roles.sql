@@ -46,7 +46,8 @@ declare
     function regprocedure;
 begin
     foreach name in array array[
-        'chat_sessions', 'chat_messages', 'chat_events', 'chat_erasures', 'refinery_schema_history'
+        'chat_sessions', 'chat_messages', 'chat_events', 'chat_erasures', 'chat_feedback',
+        'refinery_schema_history'
     ] loop
         if to_regclass('public.' || name) is not null then
             execute format('alter table public.%I owner to daissy_owner', name);

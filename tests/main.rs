@@ -15,6 +15,7 @@ mod endpoints {
     mod load_session;
     mod reset;
     mod seed_examples;
+    mod sessions;
     mod status;
 }
 

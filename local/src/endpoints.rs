@@ -9,6 +9,7 @@ use chat::Chat;
 use history::History;
 use load_session::LoadSession;
 use reset::Reset;
+use sessions::Sessions;
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
 use shared::http::request::RequestLimit;
@@ -47,6 +48,7 @@ pub fn table() -> Vec<Entry> {
         entry(|parts| History::new(parts.store.clone())),
         entry(|parts| LoadSession::new(parts.store.clone())),
         entry(|parts| Reset::new(parts.store.clone())),
+        entry(|parts| Sessions::new(parts.store.clone())),
         entry(|parts| Status::new(parts.store.clone())),
     ]
 }

@@ -299,6 +299,10 @@ async fn a_right_that_is_missing_is_named_with_its_object() {
         ("insert", "chat_messages"),
         ("insert", "chat_events"),
         ("select", "chat_erasures"),
+        ("insert", "chat_erasures"),
+        ("select", "chat_feedback"),
+        ("insert", "chat_feedback"),
+        ("update", "chat_feedback"),
         ("select", "refinery_schema_history"),
         ("execute", "chat_begin_turn_v1"),
         ("execute", "chat_finish_turn_v1"),
@@ -324,7 +328,11 @@ async fn a_right_that_is_missing_is_named_with_its_object() {
         let api = TestApi::on(database, &url, &[]).await;
 
         let mut answers = api.every_endpoint(Uuid::now_v7()).await;
-        answers.push(("copy", api.fork(Uuid::now_v7(), Uuid::now_v7()).await));
+        let (session_id, message_id) = (Uuid::now_v7(), Uuid::now_v7());
+        answers.push(("copy", api.fork(session_id, message_id).await));
+        let up = json!({ "rating": "up" });
+        let feedback = api.feedback(session_id, message_id, up).await;
+        answers.push(("feedback", feedback));
         let refused: Vec<_> = answers
             .iter()
             .filter(|(_, answer)| answer.status == 503)

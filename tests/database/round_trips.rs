@@ -38,8 +38,21 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     assert_eq!(proxy.take_round_trips(), 1, "status of the service");
     api.reset(session_id).await;
     assert_eq!(proxy.take_round_trips(), 1, "reset");
+    assert_eq!(api.sessions("").await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "a list of sessions");
+    assert_eq!(api.find(session_id).await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "a session");
+    let change = json!({ "title": "A title", "metadata": { "a": 1 } });
+    assert_eq!(api.change(session_id, change).await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "a change");
+    let answer = history.body["history"][1]["message_id"].as_str().unwrap();
+    let feedback = json!({ "rating": "up" });
+    assert_eq!(api.feedback(session_id, answer, feedback).await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "feedback");
     api.load(session_id).await;
     assert_eq!(proxy.take_round_trips(), 1, "load");
+    assert_eq!(api.erase(session_id).await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "erasing");
     api.request(axum::http::Method::POST, "/chat/reset").await;
     assert_eq!(proxy.take_round_trips(), 1, "reset without a session");
 
@@ -97,6 +110,48 @@ async fn a_long_session_costs_no_more_than_a_short_one() {
         assert!(
             long <= short + 10,
             "{what}: {short} pages for 100 messages, {long} for 20,000"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_page_far_down_the_list_costs_what_the_first_one_does() {
+    let api = TestApi::start().await;
+    // One owner's 100,000 sessions, used a minute apart, among as many of others; one in ten is archived and
+    // one in a thousand is pinned.
+    api.sql(
+        "insert into chat_sessions (session_id, owner, last_message_time, message_count, is_archived, is_pinned)
+         select gen_random_uuid(), case when n % 2 = 0 then 'jwt:' || n % 1000 end,
+             timestamptz '2026-01-01' + n * interval '30 s', 2, n % 20 = 11, n % 2000 = 1
+         from generate_series(1, 200000) n",
+    )
+    .await;
+    api.sql("vacuum (analyze) chat_sessions").await;
+    // The 100th page of archived ones, and the 1000th of the others.
+    let far = api
+        .number(
+            "select (extract(epoch from last_message_time) * 1000000)::bigint
+             from chat_sessions where owner is null and not is_archived
+             order by last_message_time desc offset 20000 limit 1",
+        )
+        .await;
+    let far = shared::http::cursor::encode_timed(far, Uuid::now_v7());
+
+    let list = async |query: String| {
+        let answer = api.sessions(&query).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(
+            answer.body["sessions"].as_array().unwrap().len(),
+            20,
+            "{query}"
+        );
+    };
+    for filter in ["", "&archived=true", "&archived=all", "&pinned=true"] {
+        let first = pages_touched(&api, list(format!("?limit=20{filter}"))).await;
+        let far = pages_touched(&api, list(format!("?limit=20&after={far}{filter}"))).await;
+        assert!(
+            first < 250 && far < 250,
+            "{filter:?}: {first} pages for the first page, {far} for one far down"
         );
     }
 }

@@ -47,12 +47,13 @@ async fn a_history_has_every_field_of_the_contract() {
                 {
                     "role": "user", "content": "Hello", "message_id": turn.body["message_id"],
                     "timestamp": times[0], "audio_files": null, "function_calls": null,
-                    "metadata": null,
+                    "metadata": null, "feedback": null,
                 },
                 {
                     "role": "assistant", "content": turn.body["response"],
                     "message_id": turn.body["response_id"], "timestamp": times[1],
                     "audio_files": null, "function_calls": null, "metadata": null,
+                    "feedback": null,
                 },
             ],
             "message_count": 2,

@@ -1,7 +1,7 @@
 //! Sessions that are made in the database, without any turn.
 
 /// The size of a message as JSON without its text, in bytes.
-const MESSAGE_BYTES: usize = 185;
+const MESSAGE_BYTES: usize = 201;
 
 /// A statement that makes a session for each row of the query `ids`, which has a column `session_id`. Each
 /// gets this many messages, of which the n-th says `n`, padded with dots to this length. Of the counters it

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, Method, Request};
 use local::access::Access;
 use rig::sessions::filled_sessions;
 use serde_json::{Value, json};
+use shared::caller::Permissions;
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::http::reporter::Reporter;
 use shared::store::Store;
@@ -30,13 +31,23 @@ use crate::proxy::Proxy;
 const INSTANCES: usize = 4;
 
 /// The requests that reach the database.
-pub const ENDPOINTS: [&str; 6] = [
+pub const ENDPOINTS: [&str; 10] = [
     "history",
     "status",
     "service status",
     "load",
     "reset",
     "chat",
+    "list sessions",
+    "find session",
+    "change session",
+    "erase session",
+];
+
+/// What callers may do in tests, unless the settings say otherwise.
+const PERMISSIONS: [(&str, &str); 2] = [
+    (Permissions::ANONYMOUS_SEES_ALL, "true"),
+    (Permissions::CALLERS_MAY_ERASE, "true"),
 ];
 
 /// The API with the local server's routes, in one or several environments on one database.
@@ -276,6 +287,52 @@ impl TestApi {
         .await
     }
 
+    /// `GET /chat/sessions`, with the query string `page`.
+    pub async fn sessions(&self, page: &str) -> Answer {
+        self.request(Method::GET, &format!("/chat/sessions{page}"))
+            .await
+    }
+
+    /// `GET /chat/sessions/{session_id}`.
+    pub async fn find(&self, session_id: impl Display) -> Answer {
+        self.request(Method::GET, &format!("/chat/sessions/{session_id}"))
+            .await
+    }
+
+    /// `PATCH /chat/sessions/{session_id}`.
+    pub async fn change(&self, session_id: impl Display, body: Value) -> Answer {
+        let path = format!("/chat/sessions/{session_id}");
+        self.send_json(Method::PATCH, &path, body).await
+    }
+
+    /// `DELETE /chat/sessions/{session_id}`.
+    pub async fn erase(&self, session_id: impl Display) -> Answer {
+        self.request(Method::DELETE, &format!("/chat/sessions/{session_id}"))
+            .await
+    }
+
+    /// `PUT /chat/sessions/{session_id}/messages/{message_id}/feedback`.
+    pub async fn feedback(
+        &self,
+        session_id: impl Display,
+        message_id: impl Display,
+        body: Value,
+    ) -> Answer {
+        let path = format!("/chat/sessions/{session_id}/messages/{message_id}/feedback");
+        self.send_json(Method::PUT, &path, body).await
+    }
+
+    /// Sends a request with a JSON body.
+    pub async fn send_json(&self, method: Method, path: &str, body: Value) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.send(request).await
+    }
+
     /// Sends one of [`ENDPOINTS`], by its name.
     pub async fn ask(&self, endpoint: &str, session_id: Uuid) -> Answer {
         match endpoint {
@@ -284,6 +341,10 @@ impl TestApi {
             "service status" => self.service_status().await,
             "load" => self.load(session_id).await,
             "reset" => self.reset(session_id).await,
+            "list sessions" => self.sessions("").await,
+            "find session" => self.find(session_id).await,
+            "change session" => self.change(session_id, json!({ "pinned": true })).await,
+            "erase session" => self.erase(session_id).await,
             "chat" => {
                 self.chat(json!({ "query": "Hi", "session_id": session_id }))
                     .await
@@ -348,11 +409,12 @@ impl TestApi {
 
 impl Environment {
     async fn start(url: &str, settings: &[(&str, &str)]) -> Self {
-        let mut variables = settings.to_vec();
+        let mut variables = PERMISSIONS.to_vec();
+        variables.extend(settings);
         variables.push(("DATABASE_URL", url));
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
-                let (chat_config, access) = (chat_config(settings).await, access(settings));
+                let (chat_config, access) = (chat_config(settings).await, access(&variables));
                 let config = DatabaseConfig::read(DatabaseConfig::URL, variable(&variables));
                 let database = Database::new(config.unwrap());
                 let store = Store::new(Arc::new(database));

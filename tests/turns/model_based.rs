@@ -5,7 +5,7 @@
 //! A failure prints the shortest sequence that shows it. A longer run:
 //! `PROPTEST_CASES=1000 cargo test --workspace model_based`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,7 +80,33 @@ enum Op {
         session: usize,
     },
     ResetNothing,
+    Change {
+        session: usize,
+        change: Change,
+    },
+    Feedback {
+        session: usize,
+        at: usize,
+        rating: Option<&'static str>,
+    },
+    Erase {
+        session: usize,
+    },
+    List {
+        archived: &'static str,
+        pinned: bool,
+        limit: usize,
+    },
     CutConnections,
+}
+
+/// What a caller changes in a session; what is `None` is left out.
+#[derive(Debug, Clone, Copy)]
+struct Change {
+    title: Option<Option<&'static str>>,
+    pinned: Option<bool>,
+    archived: Option<bool>,
+    metadata: Option<Option<u8>>,
 }
 
 /// An operation, and perhaps a connection fault after this many messages on the wire.
@@ -102,6 +128,8 @@ fn step() -> impl Strategy<Value = Step> {
         })
     };
     let said = proptest::collection::vec((0..CHOSEN_MESSAGES, 0..QUERIES.len()), 2..5);
+    let rating = prop::sample::select(vec![Some("up"), Some("down"), None]);
+    let archived = prop::sample::select(vec!["false", "true", "all"]);
     let op = prop_oneof![
         8 => (say(), any::<bool>()).prop_map(|(say, model_fails)| Op::Chat { say, model_fails }),
         2 => (0..QUERIES.len()).prop_map(|query| Op::ChatWithoutIds { query }),
@@ -117,16 +145,37 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (session(), 0..9_usize).prop_map(|(session, at)| Op::Fork { session, at }),
         2 => session().prop_map(|session| Op::Reset { session }),
         1 => Just(Op::ResetNothing),
+        3 => (session(), change()).prop_map(|(session, change)| Op::Change { session, change }),
+        2 => (session(), 0..9_usize, rating)
+            .prop_map(|(session, at, rating)| Op::Feedback { session, at, rating }),
+        1 => session().prop_map(|session| Op::Erase { session }),
+        2 => (archived, any::<bool>(), 1..4_usize)
+            .prop_map(|(archived, pinned, limit)| Op::List { archived, pinned, limit }),
         1 => Just(Op::CutConnections),
     ];
     let fault = prop_oneof![2 => Just(None), 1 => (0..24_usize, any::<bool>()).prop_map(Some)];
     (op, fault).prop_map(|(op, fault)| Step { op, fault })
 }
 
+fn change() -> impl Strategy<Value = Change> {
+    let title = prop::option::of(prop::option::of(prop::sample::select(vec!["A", "Ü"])));
+    let flag = || prop::option::of(any::<bool>());
+    let metadata = prop::option::of(prop::option::of(any::<u8>()));
+    (title, flag(), flag(), metadata).prop_map(|(title, pinned, archived, metadata)| Change {
+        title,
+        pinned,
+        archived,
+        metadata,
+    })
+}
+
 /// The contract in memory.
 #[derive(Debug, Default)]
 struct Truth {
     sessions: BTreeMap<Uuid, Session>,
+    erased: BTreeSet<Uuid>,
+    /// Counts what is use of a session.
+    uses: usize,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -134,6 +183,14 @@ struct Session {
     messages: Vec<Message>,
     is_closed: bool,
     is_leased: bool,
+    /// The first question, and the caller's own.
+    title: Option<String>,
+    own_title: Option<String>,
+    is_pinned: bool,
+    is_archived: bool,
+    metadata: Option<Value>,
+    /// When it was last used, as a count.
+    used: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -142,6 +199,7 @@ struct Message {
     /// For an answer, the position of its question.
     answers: Option<usize>,
     content: String,
+    rating: Option<&'static str>,
 }
 
 /// The expected result of a turn.
@@ -156,6 +214,9 @@ enum Outcome {
 
 impl Truth {
     fn outcome(&self, session_id: Uuid, message_id: Uuid, query: &str) -> Outcome {
+        if self.erased.contains(&session_id) {
+            return Outcome::Refused("session_not_found");
+        }
         let empty = Session::default();
         let session = self.sessions.get(&session_id).unwrap_or(&empty);
         let known = session
@@ -192,28 +253,47 @@ impl Truth {
 
     /// Stores a question if it is new; returns its position.
     fn ask(&mut self, session_id: Uuid, message_id: Uuid, query: &str) -> usize {
-        let messages = &mut self.sessions.entry(session_id).or_default().messages;
-        messages
-            .iter()
-            .position(|message| message.id == message_id)
-            .unwrap_or_else(|| {
-                messages.push(Message {
-                    id: message_id,
-                    answers: None,
-                    content: query.into(),
-                });
-                messages.len() - 1
-            })
+        self.uses += 1;
+        let session = self.sessions.entry(session_id).or_default();
+        let messages = &mut session.messages;
+        let known = messages.iter().position(|message| message.id == message_id);
+        known.unwrap_or_else(|| {
+            session.used = self.uses;
+            session.title.get_or_insert_with(|| query.into());
+            messages.push(Message {
+                id: message_id,
+                answers: None,
+                content: query.into(),
+                rating: None,
+            });
+            messages.len() - 1
+        })
     }
 
     fn answer(&mut self, session_id: Uuid, question: usize, response_id: Uuid) {
-        let messages = &mut self.sessions.get_mut(&session_id).unwrap().messages;
-        let content = format!("answer to {}", messages[question].content);
-        messages.push(Message {
+        self.uses += 1;
+        let session = self.sessions.get_mut(&session_id).unwrap();
+        session.used = self.uses;
+        let content = format!("answer to {}", session.messages[question].content);
+        session.messages.push(Message {
             id: response_id,
             answers: Some(question),
             content,
+            rating: None,
         });
+    }
+
+    /// The sessions in a list, in its order.
+    fn listed(&self, archived: &str, pinned: bool) -> Vec<Uuid> {
+        let mut listed: Vec<_> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| !session.messages.is_empty())
+            .filter(|(_, session)| archived == "all" || session.is_archived == (archived == "true"))
+            .filter(|(_, session)| session.is_pinned || !pinned)
+            .collect();
+        listed.sort_by_key(|(_, session)| std::cmp::Reverse(session.used));
+        listed.into_iter().map(|(id, _)| *id).collect()
     }
 }
 
@@ -293,6 +373,18 @@ impl World {
                 let answer = self.api.request(axum::http::Method::POST, path).await;
                 self.opened(answer.id("new_session_id"), Session::default());
             }
+            Op::Change { session, change } => self.change(self.session(*session), *change).await,
+            Op::Feedback {
+                session,
+                at,
+                rating,
+            } => self.feedback(self.session(*session), *at, *rating).await,
+            Op::Erase { session } => self.erase(self.session(*session)).await,
+            Op::List {
+                archived,
+                pinned,
+                limit,
+            } => self.compare_list(archived, *pinned, *limit).await,
             Op::CutConnections => self.api.cut_connections().await,
         }
         self.proxy.disarm();
@@ -323,7 +415,12 @@ impl World {
     ) {
         match self.truth.outcome(session_id, message_id, query) {
             Outcome::Refused(code) => {
-                answer.assert_problem(409, code);
+                let status = if code == "session_not_found" {
+                    404
+                } else {
+                    409
+                };
+                answer.assert_problem(status, code);
             }
             Outcome::Replayed(place) => {
                 assert_eq!(answer.status, 200, "{}", answer.body);
@@ -511,16 +608,111 @@ impl World {
             .zip(ids)
             .map(|(message, id)| Message {
                 id,
+                rating: None,
                 ..message.clone()
             })
             .collect();
-        self.opened(
-            copy_id,
-            Session {
-                messages,
-                ..Session::default()
-            },
-        );
+        self.truth.uses += 1;
+        let copy = Session {
+            messages,
+            title: session.title,
+            own_title: session.own_title,
+            used: self.truth.uses,
+            ..Session::default()
+        };
+        self.opened(copy_id, copy);
+    }
+
+    async fn change(&mut self, session_id: Uuid, change: Change) {
+        let mut body = serde_json::Map::new();
+        if let Some(title) = change.title {
+            body.insert("title".into(), json!(title));
+        }
+        if let Some(pinned) = change.pinned {
+            body.insert("pinned".into(), json!(pinned));
+        }
+        if let Some(archived) = change.archived {
+            body.insert("archived".into(), json!(archived));
+        }
+        if let Some(metadata) = change.metadata {
+            let metadata = metadata.map(|number| json!({ "n": number }));
+            body.insert("metadata".into(), json!(metadata));
+        }
+        let answer = self.api.change(session_id, Value::Object(body)).await;
+        let Some(session) = self.truth.sessions.get_mut(&session_id) else {
+            answer.assert_problem(404, "session_not_found");
+            return;
+        };
+        if let Some(title) = change.title {
+            session.own_title = title.map(str::to_owned);
+        }
+        if let Some(metadata) = change.metadata {
+            session.metadata = metadata.map(|number| json!({ "n": number }));
+        }
+        session.is_pinned = change.pinned.unwrap_or(session.is_pinned);
+        session.is_archived = change.archived.unwrap_or(session.is_archived);
+        assert_is(&answer.body, session);
+    }
+
+    async fn feedback(&mut self, session_id: Uuid, at: usize, rating: Option<&'static str>) {
+        let exists = self.truth.sessions.contains_key(&session_id);
+        let session = self.truth.sessions.get_mut(&session_id);
+        let message = session.and_then(|session| session.messages.get_mut(at));
+        let message_id = message
+            .as_ref()
+            .map_or_else(Uuid::now_v7, |message| message.id);
+        let body = json!({ "rating": rating });
+        let answer = self.api.feedback(session_id, message_id, body).await;
+        match message {
+            Some(message) if message.answers.is_some() => {
+                assert_eq!(answer.status, 200, "{}", answer.body);
+                message.rating = rating;
+            }
+            Some(_) => {
+                answer.assert_problem(400, "invalid_request");
+            }
+            None if exists => {
+                answer.assert_problem(404, "message_not_found");
+            }
+            None => {
+                answer.assert_problem(404, "session_not_found");
+            }
+        }
+    }
+
+    async fn erase(&mut self, session_id: Uuid) {
+        let answer = self.api.erase(session_id).await;
+        match self.truth.sessions.remove(&session_id) {
+            None => {
+                answer.assert_problem(404, "session_not_found");
+            }
+            Some(session) => {
+                assert_eq!(answer.body["erased_messages"], session.messages.len());
+                self.truth.erased.insert(session_id);
+            }
+        }
+    }
+
+    /// Reads a list by pages.
+    async fn compare_list(&self, archived: &str, pinned: bool, limit: usize) {
+        let mut query = format!("?limit={limit}&archived={archived}");
+        if pinned {
+            query.push_str("&pinned=true");
+        }
+        let (mut listed, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.api.sessions(&format!("{query}{cursor}")).await;
+            for session in page.body["sessions"].as_array().unwrap() {
+                let session_id: Uuid = session["session_id"].as_str().unwrap().parse().unwrap();
+                assert_is(session, &self.truth.sessions[&session_id]);
+                listed.push(session_id);
+            }
+            let Some(next) = page.body["next_cursor"].as_str() else {
+                break;
+            };
+            cursor = format!("&after={next}");
+        }
+        assert_eq!(listed, self.truth.listed(archived, pinned));
     }
 
     async fn reset(&mut self, session_id: Uuid) {
@@ -586,7 +778,9 @@ impl World {
             self.compare_history(*session_id).await;
             self.compare_status(*session_id).await;
         }
-        let stored = self.api.number("select count(*) from chat_sessions").await;
+        self.compare_list("all", false, 100).await;
+        let stored = "select count(*) from chat_sessions where erased_at is null";
+        let stored = self.api.number(stored).await;
         assert_eq!(stored, i64::try_from(self.truth.sessions.len()).unwrap());
     }
 }
@@ -600,12 +794,41 @@ fn nobody() -> Caller {
     }
 }
 
+/// Asserts that a session in a list, or alone, is as it should be.
+fn assert_is(found: &Value, session: &Session) {
+    let found = json!([
+        found["title"],
+        found["pinned"],
+        found["archived"],
+        found["metadata"],
+        found["message_count"],
+        found["status"] == "inactive",
+    ]);
+    let expected = json!([
+        session.own_title.as_ref().or(session.title.as_ref()),
+        session.is_pinned,
+        session.is_archived,
+        session.metadata,
+        session.messages.len(),
+        session.is_closed,
+    ]);
+    assert_eq!(found, expected);
+}
+
 fn assert_said(history: &Value, messages: &[Message]) {
     let said: Vec<Value> = history
         .as_array()
         .unwrap()
         .iter()
-        .map(|message| json!([message["role"], message["content"], message["message_id"]]))
+        .map(|message| {
+            let rating = &message["feedback"]["rating"];
+            json!([
+                message["role"],
+                message["content"],
+                message["message_id"],
+                rating
+            ])
+        })
         .collect();
     let expected: Vec<Value> = messages
         .iter()
@@ -615,7 +838,7 @@ fn assert_said(history: &Value, messages: &[Message]) {
             } else {
                 "user"
             };
-            json!([role, message.content, message.id])
+            json!([role, message.content, message.id, message.rating])
         })
         .collect();
     assert_eq!(said, expected);

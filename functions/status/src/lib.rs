@@ -80,15 +80,7 @@ impl Endpoint for Status {
             success: true,
             session_id,
             conversation_length: statistics.message_count,
-            status: match &statistics {
-                Statistics {
-                    is_active: false, ..
-                } => "inactive",
-                Statistics {
-                    message_count: 0, ..
-                } => "new_session",
-                _ => "active",
-            },
+            status: sessions::state(statistics.is_active, statistics.message_count),
             session_stats: statistics,
         })
     }

@@ -68,6 +68,33 @@ impl JsonBody {
         Ok(text.clone())
     }
 
+    /// An optional string, as [`Self::required_text`] takes it.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn optional_text(
+        &self,
+        name: &'static str,
+        max_characters: usize,
+    ) -> Result<Option<String>, Problem> {
+        match self.get(name)? {
+            None => Ok(None),
+            Some(_) => self.required_text(name, max_characters).map(Some),
+        }
+    }
+
+    /// An optional `true` or `false`.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn optional_flag(&self, name: &'static str) -> Result<Option<bool>, Problem> {
+        match self.get(name)? {
+            None => Ok(None),
+            Some(Value::Bool(flag)) => Ok(Some(*flag)),
+            Some(_) => Err(invalid(name, "must be true or false")),
+        }
+    }
+
     /// An optional UUID.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Cursors: opaque positions in a session's history, from which the next page continues.
+//! Cursors: opaque positions in a history or a list, from which the next page continues.
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 /// The first byte of every cursor, which distinguishes this format from later ones.
 const FORM: u8 = 1;
+
+/// The first byte of a cursor in a list by time.
+const TIMED_FORM: u8 = 2;
 
 /// Encodes the position of the message at `seq` as a cursor.
 #[must_use]
@@ -27,6 +30,25 @@ pub fn decode(session_id: Uuid, cursor: &str) -> Option<i64> {
     (*form == FORM && session == session_id.as_bytes() && seq > 0).then_some(seq)
 }
 
+/// Encodes a position in a list by time, in microseconds since 1970, and then by id.
+#[must_use]
+pub fn encode_timed(time_us: i64, id: Uuid) -> String {
+    let mut bytes = vec![TIMED_FORM];
+    bytes.extend_from_slice(&time_us.to_be_bytes());
+    bytes.extend_from_slice(id.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Decodes a cursor of a list; `None` for anything [`encode_timed`] did not write.
+#[must_use]
+pub fn decode_timed(cursor: &str) -> Option<(i64, Uuid)> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (form, rest) = bytes.split_first()?;
+    let (time_us, id) = rest.split_at_checked(size_of::<i64>())?;
+    let time_us = i64::from_be_bytes(time_us.try_into().ok()?);
+    (*form == TIMED_FORM).then_some((time_us, Uuid::from_slice(id).ok()?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +59,19 @@ mod tests {
         for seq in [1, 2, 1_000_000, i64::MAX] {
             assert_eq!(decode(session_id, &encode(session_id, seq)), Some(seq));
         }
+    }
+
+    #[test]
+    fn a_cursor_of_a_list_is_none_of_a_history() {
+        let id = Uuid::now_v7();
+        for time in [0, -1, 1_767_225_600_000_000, i64::MAX] {
+            let cursor = encode_timed(time, id);
+            assert_eq!(decode_timed(&cursor), Some((time, id)));
+            assert_eq!(decode(id, &cursor), None);
+            assert_eq!(decode_timed(&cursor[..cursor.len() - 2]), None);
+            assert_eq!(decode_timed(&format!("{cursor}AAAA")), None);
+        }
+        assert_eq!(decode_timed(&encode(id, 7)), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::problem::Problem;
 /// A route: a method, and a path in which a segment in braces is a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// `GET` or `POST`.
+    /// The method, in capitals.
     pub method: &'static str,
     /// The path, such as `/chat/history/{session_id}`.
     pub path: &'static str,
@@ -29,6 +29,33 @@ impl Route {
     pub const fn post(path: &'static str) -> Self {
         Self {
             method: "POST",
+            path,
+        }
+    }
+
+    /// A route for `PUT`.
+    #[must_use]
+    pub const fn put(path: &'static str) -> Self {
+        Self {
+            method: "PUT",
+            path,
+        }
+    }
+
+    /// A route for `PATCH`.
+    #[must_use]
+    pub const fn patch(path: &'static str) -> Self {
+        Self {
+            method: "PATCH",
+            path,
+        }
+    }
+
+    /// A route for `DELETE`.
+    #[must_use]
+    pub const fn delete(path: &'static str) -> Self {
+        Self {
+            method: "DELETE",
             path,
         }
     }

@@ -28,7 +28,25 @@ const ENVELOPE_BYTES: usize = 300;
 
 /// The size of an answer's message as JSON without its text, in bytes, when the values of its jsonb
 /// columns are null; one of the user takes a few less.
-const MESSAGE_BYTES: usize = 183;
+const MESSAGE_BYTES: usize = 199;
+
+/// What a user thinks of an answer.
+#[derive(Debug, Serialize)]
+pub struct Feedback<'a> {
+    /// `up` or `down`.
+    pub rating: &'a str,
+    /// The user's own words.
+    pub comment: Option<&'a str>,
+}
+
+impl<'a> Feedback<'a> {
+    /// `None` if there is none, or it was taken back.
+    fn read(row: &'a Row) -> Result<Option<Self>, DatabaseError> {
+        let rating: Option<&str> = row.try_get("rating")?;
+        let comment = row.try_get("comment")?;
+        Ok(rating.map(|rating| Self { rating, comment }))
+    }
+}
 
 /// A message as the API returns it, borrowed from its row: its JSON is all that is made of it.
 #[derive(Debug, Serialize)]
@@ -47,6 +65,8 @@ struct Message<'a> {
     function_calls: Option<&'a RawValue>,
     /// The caller's metadata.
     metadata: Option<&'a RawValue>,
+    /// What the user thinks of it.
+    feedback: Option<Feedback<'a>>,
 }
 
 impl<'a> Message<'a> {
@@ -63,6 +83,7 @@ impl<'a> Message<'a> {
             audio_files: json("audio_files")?,
             function_calls: json("function_calls")?,
             metadata: json("metadata")?,
+            feedback: Feedback::read(row)?,
         })
     }
 }
@@ -212,6 +233,7 @@ mod tests {
             audio_files: None,
             function_calls: None,
             metadata: None,
+            feedback: None,
         };
         // One more for the comma.
         let size = serde_json::to_vec(&message).unwrap().len() + 1;

@@ -19,6 +19,10 @@ const REQUIRED: &[(&str, &str)] = &[
     ("chat_messages", "INSERT"),
     ("chat_events", "INSERT"),
     ("chat_erasures", "SELECT"),
+    ("chat_erasures", "INSERT"),
+    ("chat_feedback", "SELECT"),
+    ("chat_feedback", "INSERT"),
+    ("chat_feedback", "UPDATE"),
     ("refinery_schema_history", "SELECT"),
 ];
 

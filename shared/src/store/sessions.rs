@@ -82,6 +82,16 @@ impl Statistics {
     }
 }
 
+/// The state of a session, in the API's words.
+#[must_use]
+pub fn state(is_active: bool, message_count: i64) -> &'static str {
+    match (is_active, message_count) {
+        (false, _) => "inactive",
+        (true, 0) => "new_session",
+        (true, _) => "active",
+    }
+}
+
 /// The end of the history of a session that continues.
 #[derive(Debug)]
 pub struct Resumed {

@@ -23,6 +23,8 @@ pub enum Scope {
     Session,
     /// One session, and another one that is opened.
     SessionAndNew,
+    /// The sessions of one owner.
+    Owner,
     /// No session.
     Schema,
 }
@@ -95,6 +97,41 @@ pub const RESET: Statement = Statement {
     sql: include_str!("sql/reset.sql"),
 };
 
+/// Lists an owner's sessions.
+pub const LIST_SESSIONS: Statement = Statement {
+    name: "list sessions",
+    scope: Scope::Owner,
+    sql: include_str!("sql/list_sessions.sql"),
+};
+
+/// Finds a session.
+pub const FIND_SESSION: Statement = Statement {
+    name: "find a session",
+    scope: Scope::Session,
+    sql: include_str!("sql/find_session.sql"),
+};
+
+/// Changes a session.
+pub const CHANGE_SESSION: Statement = Statement {
+    name: "change a session",
+    scope: Scope::Session,
+    sql: include_str!("sql/change_session.sql"),
+};
+
+/// Erases a session.
+pub const ERASE_SESSION: Statement = Statement {
+    name: "erase a session",
+    scope: Scope::Session,
+    sql: include_str!("sql/erase_session.sql"),
+};
+
+/// Stores feedback.
+pub const GIVE_FEEDBACK: Statement = Statement {
+    name: "give feedback",
+    scope: Scope::Session,
+    sql: include_str!("sql/give_feedback.sql"),
+};
+
 /// Reads the version of the schema.
 pub const SERVICE_STATUS: Statement = Statement {
     name: "status of the service",
@@ -113,5 +150,10 @@ pub const ALL: &[Statement] = &[
     STATUS,
     OPEN,
     RESET,
+    LIST_SESSIONS,
+    FIND_SESSION,
+    CHANGE_SESSION,
+    ERASE_SESSION,
+    GIVE_FEEDBACK,
     SERVICE_STATUS,
 ];

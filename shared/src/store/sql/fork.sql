@@ -12,14 +12,14 @@
 -- maximum number of messages in a copy, $7 maximum size of a copy as JSON, in bytes
 with
 source as (
-    select session_id, title
+    select session_id, title, own_title
     from public.chat_sessions
     where session_id = $1
       and owner is not distinct from $2
       and erased_at is null
 ),
 point as (
-    select source.title, m.seq, m.json_bytes_through
+    select source.title, source.own_title, m.seq, m.json_bytes_through
     from source
     join public.chat_messages m using (session_id)
     where m.message_id = $3
@@ -48,7 +48,7 @@ session as (
     insert into public.chat_sessions (
         session_id, owner, message_count, user_messages, assistant_messages, audio_files_provided,
         first_message_time, last_message_time, input_tokens, output_tokens, json_bytes,
-        forked_from_session_id, forked_from_message_id, forked_seq, title
+        forked_from_session_id, forked_from_message_id, forked_seq, title, own_title
     )
     select
         $4, $2, count(*),
@@ -58,7 +58,7 @@ session as (
         min(timestamp), max(timestamp),
         coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0),
         max(json_bytes_through),
-        $1, $3, max(seq), (select title from point)
+        $1, $3, max(seq), (select title from point), (select own_title from point)
     from prefix
     having count(*) > 0
     on conflict (session_id) do nothing
@@ -86,7 +86,7 @@ left join point on true
 left join lateral (
     select
         seq, copied_message_id as message_id, role, content, timestamp, audio_files, function_calls,
-        metadata
+        metadata, null::text as rating, null::text as comment
     from prefix
     order by seq desc
     limit $5
