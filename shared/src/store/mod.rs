@@ -5,6 +5,7 @@ pub mod feedback;
 pub mod listing;
 pub mod messages;
 pub mod rights;
+pub mod search;
 pub mod sessions;
 pub mod statements;
 pub mod turns;

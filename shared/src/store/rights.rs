@@ -23,6 +23,9 @@ const REQUIRED: &[(&str, &str)] = &[
     ("chat_feedback", "SELECT"),
     ("chat_feedback", "INSERT"),
     ("chat_feedback", "UPDATE"),
+    ("chat_search", "SELECT"),
+    ("chat_search_parts", "SELECT"),
+    ("chat_search_state", "SELECT"),
     ("refinery_schema_history", "SELECT"),
 ];
 
@@ -33,6 +36,8 @@ const CALLED: &[&str] = &[
     "chat_finish_turn_v1",
     "chat_history_v1",
     "chat_resume_v1",
+    "chat_search_v1",
+    "chat_search_text_v1",
 ];
 
 /// Missing rights on tables and functions that exist, and on their schema.

@@ -25,6 +25,8 @@ pub enum Scope {
     SessionAndNew,
     /// The sessions of one owner.
     Owner,
+    /// All sessions, for `maintain`.
+    Maintenance,
     /// No session.
     Schema,
 }
@@ -132,6 +134,34 @@ pub const GIVE_FEEDBACK: Statement = Statement {
     sql: include_str!("sql/give_feedback.sql"),
 };
 
+/// Searches an owner's messages, or those of one session.
+pub const SEARCH: Statement = Statement {
+    name: "search",
+    scope: Scope::Owner,
+    sql: "select * from public.chat_search_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+};
+
+/// Finds out how far the index for searching can go.
+pub const SEARCH_HORIZON: Statement = Statement {
+    name: "horizon of the search index",
+    scope: Scope::Maintenance,
+    sql: "select * from public.chat_search_horizon_v1($1)",
+};
+
+/// Takes messages into the index for searching.
+pub const FILL_SEARCH: Statement = Statement {
+    name: "fill the search index",
+    scope: Scope::Maintenance,
+    sql: "select public.chat_search_fill_v1($1, $2, $3, $4) as messages",
+};
+
+/// Forgets owners in the index for searching who have no session any more.
+pub const FORGET_OWNERS: Statement = Statement {
+    name: "forget owners in the search index",
+    scope: Scope::Maintenance,
+    sql: include_str!("sql/forget_owners.sql"),
+};
+
 /// Reads the version of the schema.
 pub const SERVICE_STATUS: Statement = Statement {
     name: "status of the service",
@@ -155,5 +185,9 @@ pub const ALL: &[Statement] = &[
     CHANGE_SESSION,
     ERASE_SESSION,
     GIVE_FEEDBACK,
+    SEARCH,
+    SEARCH_HORIZON,
+    FILL_SEARCH,
+    FORGET_OWNERS,
     SERVICE_STATUS,
 ];
