@@ -255,7 +255,11 @@ async fn another_language_fills_the_index_anew() {
     api.fill().await;
     assert_eq!(search("run happiness").await.len(), 0);
 
-    fill(&api.database, "english").await.unwrap();
+    let filled = fill(&api.database, "english").await.unwrap();
+    assert_eq!((filled.messages, filled.is_complete), (4, true));
+    let indexed =
+        "select count(*) from chat_search where part >= (select first_part from chat_search_state)";
+    assert_eq!(api.number(indexed).await, 4);
     for filled in [true, false] {
         let found = search("\"happiness\" \"run\"").await;
         assert_eq!(found.len(), 1, "{found:?}");

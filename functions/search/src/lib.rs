@@ -1,5 +1,6 @@
 //! `GET /chat/search`: messages of the caller, found by their words.
 
+mod highlighter;
 mod query;
 mod snippet;
 pub mod words;

@@ -1,6 +1,6 @@
 //! What a caller searches for: words, all of which must occur; `"…"` a phrase, `-word` excludes, `or` is or.
 
-use crate::snippet::Highlighter;
+use crate::highlighter::{Highlighter, Term};
 use crate::words::words;
 
 /// A query.
@@ -8,15 +8,6 @@ use crate::words::words;
 pub struct Query {
     /// For each `or`, what stands beside it: at least one word in each that is not excluded.
     alternatives: Vec<Vec<Term>>,
-}
-
-/// A word or a phrase.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Term {
-    pub(crate) words: Vec<String>,
-    pub(crate) is_excluded: bool,
-    /// Whether the last word may be the beginning of one.
-    pub(crate) is_beginning: bool,
 }
 
 /// A query in pieces.

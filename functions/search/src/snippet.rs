@@ -5,8 +5,8 @@ use std::ops::Range;
 use serde::Serialize;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::query::Term;
-use crate::words::{Word, words};
+use crate::highlighter::Highlighter;
+use crate::words::words;
 
 /// The length of a snippet, in characters; it is cut between words, so it may have a few less.
 const LENGTH: usize = 160;
@@ -25,15 +25,6 @@ pub struct Snippet {
     pub text: String,
     /// The beginning and the end of each hit, in characters.
     pub highlights: Vec<[usize; 2]>,
-}
-
-/// What to highlight.
-#[derive(Debug)]
-pub enum Highlighter<'a> {
-    /// These words and phrases.
-    Terms(Vec<&'a Term>),
-    /// Any of these words, as the database reads them.
-    Words(&'a [String]),
 }
 
 impl Snippet {
@@ -67,57 +58,6 @@ impl Snippet {
             text,
         }
     }
-}
-
-impl Highlighter<'_> {
-    /// Where the hits are, in order and apart from each other.
-    fn hits(&self, words: &[Word]) -> Vec<Range<usize>> {
-        let mut hits = Vec::new();
-        match self {
-            Self::Words(made) => {
-                let matching = words.iter().filter(|word| made.contains(&word.form));
-                hits.extend(matching.map(|word| word.place.clone()));
-            }
-            Self::Terms(terms) => {
-                for term in terms {
-                    for found in words.windows(term.words.len()) {
-                        if let [first, .., last] | [first @ last] = found
-                            && term.matches(found)
-                        {
-                            hits.push(first.place.start..last.place.end);
-                        }
-                    }
-                }
-            }
-        }
-        merged(hits)
-    }
-}
-
-impl Term {
-    fn matches(&self, found: &[Word]) -> bool {
-        let last = self.words.len() - 1;
-        self.words
-            .iter()
-            .zip(found)
-            .enumerate()
-            .all(|(index, (word, found))| {
-                found.form == *word
-                    || self.is_beginning && index == last && found.form.starts_with(word.as_str())
-            })
-    }
-}
-
-fn merged(mut hits: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    hits.sort_by_key(|hit| (hit.start, hit.end));
-    let mut merged: Vec<Range<usize>> = Vec::new();
-    for hit in hits {
-        match merged.last_mut() {
-            Some(last) if hit.start < last.end => last.end = last.end.max(hit.end),
-            _ => merged.push(hit),
-        }
-    }
-    merged
 }
 
 /// The part to show: between words where they are not too long.
