@@ -513,9 +513,14 @@ begin
             -- In its text form a vector has each word in quotes, after a space but for the first.
             (
                 p.prefix || '''' || replace(
-                    ' ' || to_tsvector(
-                        configuration, public.chat_search_text_v1(left(m.content, 100000))
-                    )::text,
+                    ' ' || case
+                        -- A word has at most 2046 bytes, and gets a prefix.
+                        when octet_length(m.content) > 1000 then ts_delete(
+                            made.vector,
+                            array(select w.lexeme from unnest(made.vector) w where octet_length(w.lexeme) > 2000)
+                        )
+                        else made.vector
+                    end::text,
                     ' ''', ' ' || p.prefix
                 )
             )::tsvector
@@ -529,6 +534,11 @@ begin
             order by p.starts_at desc
             limit 1
         ) p
+        cross join lateral (
+            select to_tsvector(configuration, public.chat_search_text_v1(left(m.content, 100000))) as vector
+            -- Made once, not wherever it is named.
+            offset 0
+        ) made
         where m.id > state.filled_id
           and m.id <= last_id
           and s.erased_at is null

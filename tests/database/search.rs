@@ -245,6 +245,33 @@ async fn parts_stay_small_and_in_order_whatever_order_messages_come_in() {
 }
 
 #[tokio::test]
+async fn no_message_is_too_odd_for_the_index() {
+    let api = TestApi::start().await;
+    let contents = [
+        "repeat('a', 2046) || ' needle'",
+        "repeat('a', 2041) || ' needle'",
+        "repeat('a', 2000) || ' needle'",
+        "repeat('ß', 1023) || ' needle'",
+        "repeat('㌀ﷺﬃ', 30000) || ' needle'",
+        "'needle ' || (select string_agg(substr(md5(n::text), 1, 4), ' ') from generate_series(1, 50000) n)",
+        "'needle ' || (select string_agg(chr(19968 + n), '') from generate_series(1, 20000) n)",
+        "'needle '' '''' \\ '':1A ''a'':*'",
+        "repeat('needle ', 30000)",
+        "'@needle@'",
+        "' '",
+        "''",
+    ];
+    for content in contents {
+        say(&api, "jwt:alice", "select 1, 1", content).await;
+    }
+    let filled = api.fill().await;
+    assert_eq!(filled.messages, 12);
+    let found = found(&store(&api), "alice", "needle", 50).await;
+    // All but the last two, which have no words.
+    assert_eq!(found.len(), 10);
+}
+
+#[tokio::test]
 async fn another_language_fills_the_index_anew() {
     let api = TestApi::start().await;
     let session_id = api.session(&["Running and happy runners", "The run"]).await;
