@@ -72,6 +72,9 @@ create table public.chat_sessions (
 -- The row changes with every message; room in its page lets it stay there (a HOT update).
 with (fillfactor = 80);
 
+-- An owner's sessions, all of them, in the order in which they were opened.
+create index chat_sessions_owner on public.chat_sessions (owner, created_at);
+
 -- An owner's sessions, the one used last at the end; archived and pinned ones also by themselves.
 create index chat_sessions_in_use on public.chat_sessions (owner, last_used_hour)
     where not is_archived and erased_at is null and last_used_hour is not null;

@@ -11,6 +11,7 @@ mod arrows;
 /// What each endpoint answers. These tests can run against the local server and the emulator too.
 mod endpoints {
     mod chat;
+    mod export;
     mod history;
     mod load_session;
     mod reset;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, LINK, ORIGIN, RETRY_AFTER};
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -101,6 +101,7 @@ impl Access {
                 REPLAYED,
                 RETRY_AFTER,
                 HeaderName::from_static("allow"),
+                LINK,
             ])
     }
 

@@ -31,13 +31,14 @@ use crate::proxy::Proxy;
 const INSTANCES: usize = 4;
 
 /// The requests that reach the database.
-pub const ENDPOINTS: [&str; 10] = [
+pub const ENDPOINTS: [&str; 11] = [
     "history",
     "status",
     "service status",
     "load",
     "reset",
     "chat",
+    "export",
     "list sessions",
     "find session",
     "change session",
@@ -322,6 +323,12 @@ impl TestApi {
         self.send_json(Method::PUT, &path, body).await
     }
 
+    /// `GET /chat/export`, with a query string.
+    pub async fn export(&self, query: &str) -> Answer {
+        self.request(Method::GET, &format!("/chat/export{query}"))
+            .await
+    }
+
     /// Sends a request with a JSON body.
     pub async fn send_json(&self, method: Method, path: &str, body: Value) -> Answer {
         let request = Request::builder()
@@ -341,6 +348,7 @@ impl TestApi {
             "service status" => self.service_status().await,
             "load" => self.load(session_id).await,
             "reset" => self.reset(session_id).await,
+            "export" => self.export("").await,
             "list sessions" => self.sessions("").await,
             "find session" => self.find(session_id).await,
             "change session" => self.change(session_id, json!({ "pinned": true })).await,

@@ -1,10 +1,12 @@
 //! The statements that requests run, one module for each table: functions over a [`Store`]. Every
 //! statement takes the caller's owner, so that another owner's session does not exist for it.
 
+pub mod export;
 pub mod feedback;
 pub mod listing;
 pub mod messages;
 pub mod rights;
+mod room;
 pub mod sessions;
 pub mod statements;
 pub mod turns;

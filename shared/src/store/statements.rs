@@ -132,6 +132,13 @@ pub const GIVE_FEEDBACK: Statement = Statement {
     sql: include_str!("sql/give_feedback.sql"),
 };
 
+/// Reads a page of an owner's sessions and their messages.
+pub const EXPORT: Statement = Statement {
+    name: "export",
+    scope: Scope::Owner,
+    sql: include_str!("sql/export.sql"),
+};
+
 /// Reads the version of the schema.
 pub const SERVICE_STATUS: Statement = Statement {
     name: "status of the service",
@@ -155,5 +162,6 @@ pub const ALL: &[Statement] = &[
     CHANGE_SESSION,
     ERASE_SESSION,
     GIVE_FEEDBACK,
+    EXPORT,
     SERVICE_STATUS,
 ];
