@@ -60,5 +60,6 @@ mod delivery {
 /// What `cargo run` offers.
 mod local {
     mod server;
+    mod transfer;
     mod verify;
 }

@@ -1,7 +1,7 @@
 //! The whole API behind one port: the same handlers as the Lambda functions, with its own PostgreSQL
 //! unless `DATABASE_URL` names another.
 //!
-//! `cargo run` serves; the commands `migrate`, `check` and `verify` do their work and exit.
+//! `cargo run` serves; the other commands do their work and exit.
 
 // Its output is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -19,9 +19,11 @@ pub mod router;
 mod server;
 mod service;
 pub mod supervisor;
+mod transfer;
 pub mod verify;
 
 use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
 use database::LocalDatabase;
@@ -34,6 +36,11 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   check     test the connection: server, TLS, schema, rights
   verify    check every session: order, counters, answers, leases; name some sessions for each kind
             of violation, or all of them with --all
+  export FILE
+            write all sessions, with their owners, to a new file in JSON Lines
+  import FILE [--owner OWNER]
+            read sessions from such a file; those that are there already stay as they are. OWNER, such as
+            jwt:alice, is for sessions whose lines name none, as those of GET /chat/export
   help      show this
 
 While the server runs, the other commands use its database.
@@ -61,6 +68,9 @@ pub fn main() -> ExitCode {
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
+        ["export", file] => run(transfer::export(Path::new(file))),
+        ["import", file] => run(transfer::import(Path::new(file), None)),
+        ["import", file, "--owner", owner] => run(transfer::import(Path::new(file), Some(owner))),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -91,7 +91,19 @@ impl Display for Owner {
     }
 }
 
+impl Kind {
+    const ALL: [Self; 4] = [Self::Jwt, Self::Lambda, Self::CognitoIdentity, Self::Iam];
+}
+
 impl Owner {
+    /// The identity in its stored form; `None` if this is not one.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let (kind, subject) = key.split_once(':')?;
+        let kind = Kind::ALL.into_iter().find(|known| known.name() == kind)?;
+        Self::new(kind, subject)
+    }
+
     /// An identity that is vouched for; `None` if the subject is blank or contains NUL.
     #[must_use]
     pub fn new(kind: Kind, subject: &str) -> Option<Self> {
@@ -177,6 +189,17 @@ mod tests {
             sessions[1].to_string(),
             "fb3ff5b1-8c8a-8608-923d-d126e96a1a5f"
         );
+    }
+
+    #[test]
+    fn an_owner_is_read_from_its_stored_form() {
+        for kind in Kind::ALL {
+            let owner = Owner::new(kind, "a:b").unwrap();
+            assert_eq!(Owner::parse(&owner.to_string()), Some(owner));
+        }
+        for key in ["", "alice", "jwt:", "other:alice", "JWT:alice"] {
+            assert_eq!(Owner::parse(key), None, "{key}");
+        }
     }
 
     #[test]

@@ -17,10 +17,6 @@ use crate::database::DatabaseError;
 use crate::problem::Problem;
 use crate::time::Timestamp;
 
-/// The size of an answer's message as JSON without its text, in bytes, when the values of its jsonb
-/// columns are null; one of the user takes a few less.
-const MESSAGE_BYTES: usize = 199;
-
 /// What a user thinks of an answer.
 #[derive(Debug, Serialize)]
 pub struct Feedback<'a> {
@@ -77,15 +73,6 @@ impl<'a> Message<'a> {
             feedback: Feedback::read(row)?,
         })
     }
-}
-
-/// The size of a message with this text as JSON, in bytes, without the values of its jsonb columns.
-///
-/// # Errors
-/// [`Problem::Internal`] when it cannot be written as JSON.
-pub(super) fn json_bytes(content: &str) -> Result<i64, Problem> {
-    let json = serde_json::to_vec(content).map_err(not_json)?;
-    Ok(i64::try_from(MESSAGE_BYTES + json.len()).unwrap_or(i64::MAX))
 }
 
 pub(super) fn not_json(error: serde_json::Error) -> Problem {
@@ -206,6 +193,7 @@ fn those_that_fit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::derived::json_bytes;
 
     #[test]
     fn the_size_of_a_message_is_that_of_its_json() {

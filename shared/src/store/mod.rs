@@ -1,6 +1,7 @@
 //! The statements that requests run, one module for each table: functions over a [`Store`]. Every
 //! statement takes the caller's owner, so that another owner's session does not exist for it.
 
+pub mod derived;
 pub mod export;
 pub mod feedback;
 pub mod listing;
