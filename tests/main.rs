@@ -58,5 +58,6 @@ mod delivery {
 /// What `cargo run` offers.
 mod local {
     mod server;
+    mod tokens;
     mod verify;
 }
