@@ -150,7 +150,7 @@ impl TestApi {
     }
 
     /// The same API, called with this token: with the settings of an `Issuer`, one of its tokens makes
-    /// its subject the owner.
+    /// its subject the owner. Not in the emulator, which has no authorizer.
     pub fn with_token(&self, token: impl Into<String>) -> Self {
         Self {
             environments: Arc::clone(&self.environments),
