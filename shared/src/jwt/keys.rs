@@ -100,7 +100,8 @@ impl Known {
     fn is_due(&self, id: &str, algorithm: Algorithm, now: Instant) -> bool {
         let is_current = self.fetched.is_some_and(|fetched| now < fetched + LIFETIME);
         let is_paused = self.paused_until.is_some_and(|until| now < until);
-        !is_paused && !(is_current && self.get(id, algorithm).is_some())
+        let suffices = is_current && self.get(id, algorithm).is_some();
+        !is_paused && !suffices
     }
 
     /// Takes over what was fetched for a token with this key.
