@@ -60,6 +60,7 @@ mod delivery {
 /// What `cargo run` offers.
 mod local {
     mod server;
+    mod tokens;
     mod transfer;
     mod verify;
 }

@@ -19,6 +19,7 @@ pub mod router;
 mod server;
 mod service;
 pub mod supervisor;
+mod tokens;
 mod transfer;
 pub mod verify;
 

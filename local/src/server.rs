@@ -122,6 +122,9 @@ async fn start(
     };
     println!("schema    {schema}");
     println!("model     {}", assistant_config.model.description());
+    if let Some(tokens) = access.tokens().description() {
+        println!("tokens    of {tokens}");
+    }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
     let router = router(store, assistant_config, Reporter::to_log(), access);
     Ok((database, router))

@@ -14,7 +14,13 @@ pub static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| yaml::read(include_str!("../../docs/openapi.yaml")));
 
 /// Headers that mean something to callers, so where they occur the document says so.
-const OUR_HEADERS: [&str; 4] = ["allow", "idempotent-replayed", "link", "retry-after"];
+const OUR_HEADERS: [&str; 5] = [
+    "allow",
+    "idempotent-replayed",
+    "link",
+    "retry-after",
+    "www-authenticate",
+];
 
 /// Asserts that the document allows this answer to a request.
 ///

@@ -9,6 +9,7 @@ pub mod contract;
 pub mod emulator;
 pub mod https;
 pub mod iam_gate;
+pub mod issuer;
 pub mod lambda;
 pub mod local_run;
 pub mod log;

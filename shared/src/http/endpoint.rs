@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RETRY_AFTER};
+use lambda_http::http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use lambda_http::http::{Method, Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
@@ -194,6 +196,9 @@ pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
     let headers = response.headers_mut();
     if let Some(wait) = problem.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
+    if problem.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     let allowed = problem.allowed_methods();
     if let Some(Ok(methods)) = allowed.map(HeaderValue::try_from) {
