@@ -41,6 +41,7 @@ mod database {
     mod poolers;
     mod roles;
     mod round_trips;
+    mod takeover;
     mod tls;
     mod wire_faults;
 }
