@@ -69,9 +69,11 @@ pub fn main() -> ExitCode {
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
-        ["export", file] => run(transfer::export(Path::new(file))),
-        ["import", file] => run(transfer::import(Path::new(file), None)),
-        ["import", file, "--owner", owner] => run(transfer::import(Path::new(file), Some(owner))),
+        ["export", file] => run(transfer::export::export(Path::new(file))),
+        ["import", file] => run(transfer::import::import(Path::new(file), None)),
+        ["import", file, "--owner", owner] => {
+            run(transfer::import::import(Path::new(file), Some(owner)))
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -9,12 +9,12 @@ use indicatif::ProgressBar;
 use shared::caller::Owner;
 use shared::database::Connection;
 
-use super::bar;
 use super::export::with_suffix;
 use super::line::Line;
 use super::session::{Failure, Importing, Outcome, roll_back};
 use crate::database::LocalDatabase;
 use crate::error::LocalError;
+use crate::progress::bar;
 
 /// The longest line, in bytes. The largest message takes less than a hundredth of it.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
