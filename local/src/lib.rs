@@ -40,8 +40,9 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   export FILE
             write all sessions, with their owners, to a new file in JSON Lines
   import FILE [--owner OWNER]
-            read sessions from such a file; those that are there already stay as they are. OWNER, such as
-            jwt:alice, is for sessions whose lines name none, as those of GET /chat/export
+            read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
+            those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
+            lines name none
   help      show this
 
 While the server runs, the other commands use its database.
