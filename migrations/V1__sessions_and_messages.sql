@@ -58,7 +58,8 @@ create table public.chat_sessions (
     -- time itself in an index, every message would add an entry to each index of this table, because only
     -- a row whose indexed columns stay the same is updated in place.
     last_used_hour integer generated always as (
-        floor(extract(epoch from
+        -- Not extract, which computes in numeric.
+        floor(date_part('epoch',
             greatest(last_message_time, case when forked_seq is not null then created_at end)
             - timestamptz '1970-01-01 00:00:00+00'
         ) / 3600)::integer

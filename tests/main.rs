@@ -23,6 +23,7 @@ mod endpoints {
 /// How a turn runs and what of it is kept: models, repetition, concurrency, faults in the middle.
 mod turns {
     mod concurrency;
+    mod crowd;
     mod kill_nine;
     mod model;
     mod model_based;

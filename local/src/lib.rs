@@ -44,8 +44,9 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   export FILE
             write all sessions, with their owners, to a new file in JSON Lines
   import FILE [--owner OWNER]
-            read sessions from such a file; those that are there already stay as they are. OWNER, such as
-            jwt:alice, is for sessions whose lines name none, as those of GET /chat/export
+            read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
+            those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
+            lines name none
   help      show this
 
 While the server runs, the other commands use its database.
@@ -75,9 +76,11 @@ pub fn main() -> ExitCode {
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
-        ["export", file] => run(transfer::export(Path::new(file))),
-        ["import", file] => run(transfer::import(Path::new(file), None)),
-        ["import", file, "--owner", owner] => run(transfer::import(Path::new(file), Some(owner))),
+        ["export", file] => run(transfer::export::export(Path::new(file))),
+        ["import", file] => run(transfer::import::import(Path::new(file), None)),
+        ["import", file, "--owner", owner] => {
+            run(transfer::import::import(Path::new(file), Some(owner)))
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

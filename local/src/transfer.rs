@@ -1,20 +1,7 @@
-//! `export` and `import`: sessions to a file in JSON Lines, and back.
+//! Sessions to a file in JSON Lines, and back.
 
-mod export;
-mod import;
+pub(crate) mod export;
+mod foreign;
+pub(crate) mod import;
 mod line;
 mod session;
-
-pub(crate) use export::export;
-pub(crate) use import::import;
-
-use indicatif::{ProgressBar, ProgressStyle};
-
-/// A bar on the terminal; nothing where the output is not one.
-fn bar(length: u64, template: &str) -> ProgressBar {
-    let bar = ProgressBar::new(length);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style);
-    }
-    bar
-}

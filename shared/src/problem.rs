@@ -30,7 +30,7 @@ pub enum Problem {
     InvalidRequest(String),
     /// A cursor that this API did not issue for this session.
     #[error(
-        "`{0}` is not a cursor of this session; use the `next_cursor` of an earlier page unchanged"
+        "`{0}` is not a cursor that was given out for this; use the one of an earlier page unchanged"
     )]
     InvalidCursor(&'static str),
     /// An authorizer is configured, but nothing that it passed on identifies a caller.

@@ -385,6 +385,48 @@ async fn an_import_that_is_killed_anywhere_is_finished_by_repeating_it() {
 }
 
 #[tokio::test]
+async fn conversations_of_other_programs_are_imported_once() {
+    let testdata = Path::new(env!("CARGO_MANIFEST_DIR")).join("../local/src/transfer/testdata");
+    let place = Place::new().await;
+    for (name, sessions) in [
+        ("chatgpt.json", 2),
+        ("librechat.json", 1),
+        ("librechat-tree.json", 1),
+        ("openai-thread.json", 1),
+        ("openai-conversation.json", 1),
+        ("langchain.jsonl", 2),
+    ] {
+        let file = place.file(name);
+        std::fs::copy(testdata.join(name), &file).unwrap();
+        let path = file.to_str().unwrap();
+        for expected in [
+            format!("imported  {sessions} sessions; 0 were"),
+            format!("imported  0 sessions; {sessions} were"),
+        ] {
+            let ended = place.run(&["import", path, "--owner", "jwt:alice"]).await;
+            assert!(
+                ended.success && ended.printed.contains(&expected),
+                "{name}: {ended:?}"
+            );
+        }
+    }
+    place.api.verify().await;
+    let exported = place.export("all").await;
+    let sleep = exported
+        .iter()
+        .find(|line| line["title"] == "Sleep")
+        .unwrap();
+    assert_eq!(sleep["owner"], "jwt:alice");
+    assert_eq!(sleep["created_at"], "2026-01-01T00:00:00.500000Z");
+    assert_eq!(sleep["message_count"], 3);
+    let answer = exported
+        .iter()
+        .find(|line| line["model"] == "gpt-4o")
+        .unwrap();
+    assert_eq!(answer["reply_to_seq"], 1);
+}
+
+#[tokio::test]
 async fn an_existing_file_is_not_overwritten_and_a_missing_one_is_named() {
     let place = Place::new().await;
     std::fs::write(place.file("here"), "mine").unwrap();

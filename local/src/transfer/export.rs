@@ -13,9 +13,9 @@ use shared::store::Store;
 use shared::store::export::{Place, json_line, page};
 use tokio::time::Instant;
 
-use super::bar;
 use crate::database::LocalDatabase;
 use crate::error::LocalError;
+use crate::progress::bar;
 
 /// Timeout for a page.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(60);

@@ -9,12 +9,13 @@ use indicatif::ProgressBar;
 use shared::caller::Owner;
 use shared::database::Connection;
 
-use super::bar;
 use super::export::with_suffix;
+use super::foreign::{Rewritten, is_foreign, rewrite};
 use super::line::Line;
 use super::session::{Failure, Importing, Outcome, roll_back};
 use crate::database::LocalDatabase;
 use crate::error::LocalError;
+use crate::progress::bar;
 
 /// The longest line, in bytes. The largest message takes less than a hundredth of it.
 const MAX_LINE: u64 = 64 * 1024 * 1024;
@@ -38,6 +39,22 @@ pub(crate) async fn import(file: &Path, owner: Option<&str>) -> Result<(), Local
             "--owner must be an owner as the database stores it, such as jwt:alice",
         ));
     }
+    let rewritten = with_suffix(file, "jsonl");
+    let file = if is_foreign(file)? {
+        let Rewritten {
+            conversations,
+            left_out,
+            unknown,
+        } = rewrite(file, &rewritten)?;
+        println!(
+            "rewritten {conversations} conversations of another program to {}; left out: {left_out} \
+             answers before any question, {unknown} things that are no conversation",
+            rewritten.display()
+        );
+        rewritten.as_path()
+    } else {
+        file
+    };
     let mut source = Source::open(file)?;
     let database = LocalDatabase::open_or_join().await?;
     println!("database  {}", database.description);
