@@ -376,7 +376,11 @@ async fn what_stands_in_the_way_is_said_and_nothing_changes() {
         "{ended:?}"
     );
     // By a command that somebody may run beside the server.
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sessions");
+    let line = json!({ "type": "session", "session_id": ID, "created_at": "2025-09-02T12:00:00Z" });
+    std::fs::write(&file, format!("{line}\n")).unwrap();
+    let file = file.to_str().unwrap();
     for arguments in [&[][..], &["import", file]] {
         let ended = old.run_with(arguments, &[("PORT", "0")]).await;
         assert!(
