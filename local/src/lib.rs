@@ -1,7 +1,8 @@
 //! The whole API behind one port: the same handlers as the Lambda functions, with its own PostgreSQL
 //! unless `DATABASE_URL` names another.
 //!
-//! `cargo run` serves; the commands `migrate`, `check` and `verify` do their work and exit.
+//! `cargo run` serves; the commands `migrate`, `check`, `verify`, `maintain` and `erase` do their work and
+//! exit.
 
 // Its output is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -12,6 +13,7 @@ mod database;
 pub mod endpoints;
 mod env_file;
 mod error;
+mod maintain;
 pub mod openapi;
 pub mod postgres;
 mod progress;
@@ -26,6 +28,7 @@ use std::process::ExitCode;
 
 use database::LocalDatabase;
 pub use error::LocalError;
+use maintain::Erase;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
@@ -34,6 +37,9 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
   check     test the connection: server, TLS, schema, rights
   verify    check every session: order, counters, answers, leases; name some sessions for each kind
             of violation, or all of them with --all
+  maintain  erase what was deleted, and what RETENTION_DAYS has expired
+  erase     erase everything of --owner OWNER (such as jwt:alice); --dry-run only counts, --yes asks
+            nothing
   help      show this
 
 While the server runs, the other commands use its database.
@@ -50,7 +56,7 @@ pub fn main() -> ExitCode {
     // Retries of a download are not logged: its final error says enough.
     let endpoints = endpoints::table();
     let functions = endpoints.iter().map(|endpoint| endpoint.name);
-    let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
+    let packages: Vec<&str> = functions.chain(["migrate", "maintain", "local"]).collect();
     shared::logging::init_plain("warn,reqwest_retry=error", &packages);
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -61,6 +67,8 @@ pub fn main() -> ExitCode {
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
+        ["maintain"] => run(maintain::maintain()),
+        ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => run(maintain::erase(erase)),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -12,6 +12,7 @@ pub mod iam_gate;
 pub mod lambda;
 pub mod local_run;
 pub mod log;
+pub mod maintain;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;

@@ -2,10 +2,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 pub use rig::local_run::Complaints;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::postgres;
@@ -41,6 +42,13 @@ fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Comm
 /// Runs a command to its end.
 pub async fn run(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Ended {
     ended(command(arguments, folder, settings)).await
+}
+
+/// Begins a command, which is killed when dropped.
+pub fn begin(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Child {
+    let mut command = command(arguments, folder, settings);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
 }
 
 /// Runs a command to its end in the folder `current`.
