@@ -68,7 +68,9 @@ pub fn main() -> ExitCode {
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
         ["maintain"] => run(maintain::maintain()),
-        ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => run(maintain::erase(erase)),
+        ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => {
+            run(maintain::erase(erase))
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS

@@ -1,7 +1,6 @@
 //! `maintain` and `erase`, and the run that the server does from time to time.
 
 use std::env;
-use std::fmt::Write;
 use std::io::{IsTerminal, stdin};
 use std::time::Duration;
 
@@ -62,7 +61,7 @@ pub(crate) async fn maintain() -> Result<(), LocalError> {
     database.close().await;
     let report = done?;
     match retention {
-        Some(_) => println!("expired   {} sessions", report.expired),
+        Some(_) => println!("expired   {}", quantity(report.expired, "sessions")),
         None => println!("expired   nothing; RETENTION_DAYS is not set"),
     }
     println!("erased    {}", counts(&report));
@@ -136,12 +135,18 @@ async fn finish(config: &MaintainConfig, action: Action) -> Result<Report, Local
 
 /// The counts of a report in words.
 fn counts(report: &Report) -> String {
-    let mut words = format!("{} sessions", report.erased.sessions);
-    for (rows, count) in &report.erased.parts {
-        // Writing to a string cannot fail.
-        let _ = write!(words, ", {count} {rows}");
+    let sessions = quantity(report.erased.sessions, "sessions");
+    let parts = report.erased.parts.iter();
+    let parts = parts.map(|(rows, count)| quantity(*count, rows));
+    let words: Vec<String> = std::iter::once(sessions).chain(parts).collect();
+    words.join(", ")
+}
+
+fn quantity(count: i64, rows: &str) -> String {
+    match rows.strip_suffix('s') {
+        Some(row) if count == 1 => format!("1 {row}"),
+        _ => format!("{count} {rows}"),
     }
-    words
 }
 
 /// The minutes between two runs of the server; `None` if it does none.

@@ -164,7 +164,11 @@ async fn maintain_is_invoked_by_a_schedule_and_by_hand_with_the_events_of_the_pr
     let event = |name: &str| format!("{}/events/{name}", env!("CARGO_MANIFEST_DIR"));
     let erased = |printed: &str| -> Value {
         let report: Value = serde_json::from_str(printed).unwrap();
-        json!([report["action"], report["dry_run"], report["erased"]["sessions"]])
+        json!([
+            report["action"],
+            report["dry_run"],
+            report["erased"]["sessions"]
+        ])
     };
 
     let scheduled = event("maintain-schedule.json");
@@ -175,7 +179,9 @@ async fn maintain_is_invoked_by_a_schedule_and_by_hand_with_the_events_of_the_pr
     assert_eq!(erased(&printed), json!(["run", false, 1]));
 
     let counted = event("maintain-erase.json");
-    let (well, printed) = emulator.invoke("maintain", &["--data-file", &counted]).await;
+    let (well, printed) = emulator
+        .invoke("maintain", &["--data-file", &counted])
+        .await;
     assert!(well, "{printed}");
     assert_eq!(erased(&printed), json!(["erase", true, 1]));
 

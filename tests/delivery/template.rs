@@ -262,13 +262,19 @@ fn every_number_of_days_that_the_template_takes_is_one_that_maintain_takes() {
     let pattern = &template["Parameters"]["RetentionDays"]["AllowedPattern"];
     let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
     let database = DatabaseConfig::parse("postgresql://u@localhost/d").unwrap();
-    for days in ["", "1", "30", "9999", "35999", "0", "36501", "99999", "1.5", "-1", "a"] {
+    for days in [
+        "", "1", "30", "9999", "35999", "0", "36501", "99999", "1.5", "-1", "a",
+    ] {
         let is_known = pattern.is_match(days);
         let read = MaintainConfig::on(database.clone(), |name| {
             (name == "RETENTION_DAYS").then(|| days.to_owned())
         });
         assert!(!is_known || read.is_ok(), "{days}");
-        assert_eq!(is_known, ["", "1", "30", "9999", "35999"].contains(&days), "{days}");
+        assert_eq!(
+            is_known,
+            ["", "1", "30", "9999", "35999"].contains(&days),
+            "{days}"
+        );
     }
 }
 
@@ -652,7 +658,11 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
             &["PinnedSessionsExpireWithTheOthers"],
         ),
         (
-            &[NEW, ("RetentionIncludesPinned", "true"), ("RetentionDays", "30")],
+            &[
+                NEW,
+                ("RetentionIncludesPinned", "true"),
+                ("RetentionDays", "30"),
+            ],
             &[],
         ),
         (&[NEW, KEY], &["TheBuiltInModelNeedsNothing"]),

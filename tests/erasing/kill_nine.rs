@@ -42,7 +42,12 @@ const STATE: &str = "
     order by 1, 2";
 
 async fn state(api: &TestApi) -> Vec<(String, uuid::Uuid, Option<String>, i64, bool)> {
-    let rows = api.connection().await.client().query_typed(STATE, &[]).await;
+    let rows = api
+        .connection()
+        .await
+        .client()
+        .query_typed(STATE, &[])
+        .await;
     let rows = rows.unwrap();
     rows.iter()
         .map(|row| (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4)))
@@ -68,7 +73,9 @@ async fn an_erasure_killed_five_times_ends_like_one_that_was_left_alone() {
     let (alone, url) = filled().await;
     erase(folder.path(), &url).await;
     let expected = state(&alone).await;
-    let of_alice = expected.iter().filter(|row| row.2.as_deref() == Some("operator"));
+    let of_alice = expected
+        .iter()
+        .filter(|row| row.2.as_deref() == Some("operator"));
     assert_eq!(of_alice.count(), 3, "{expected:?}");
 
     let (api, url) = filled().await;
@@ -98,7 +105,10 @@ async fn an_erasure_killed_five_times_ends_like_one_that_was_left_alone() {
         assert_eq!(owners, ["jwt:bob"], "{now:?}");
         api.verify().await;
     }
-    assert!(in_the_middle >= 2, "it was too fast to be killed in the middle");
+    assert!(
+        in_the_middle >= 2,
+        "it was too fast to be killed in the middle"
+    );
 
     erase(folder.path(), &url).await;
     assert_eq!(state(&api).await, expected);

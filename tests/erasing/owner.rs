@@ -14,7 +14,10 @@ async fn dump(api: &TestApi) -> String {
     let row = connection.client().query_typed_one(tables, &[]).await;
     let everything: String = row.unwrap().get(0);
     let rows = connection.client().query_typed(&everything, &[]).await;
-    rows.unwrap().iter().map(|row| row.get::<_, String>(0) + "\n").collect()
+    rows.unwrap()
+        .iter()
+        .map(|row| row.get::<_, String>(0) + "\n")
+        .collect()
 }
 
 async fn give_to(api: &TestApi, owner: &str, session_id: Uuid) {
@@ -37,7 +40,10 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
     });
     let session_id = api.chat(turn).await.id("session_id");
     let said = api.history(session_id, "").await.body["history"][1]["message_id"].clone();
-    let copy = api.fork(session_id, said.as_str().unwrap()).await.id("session_id");
+    let copy = api
+        .fork(session_id, said.as_str().unwrap())
+        .await
+        .id("session_id");
     api.reset(session_id).await;
     let pinned = api.session(&["canary"]).await;
     api.sql(&format!(
@@ -55,9 +61,19 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
          update chat_sessions set erased_at = now() where session_id = '{marked}'"
     ))
     .await;
-    api.sql("update chat_sessions set owner = 'jwt:canary-alice'").await;
+    api.sql("update chat_sessions set owner = 'jwt:canary-alice'")
+        .await;
     let of_bob = api.session(&["Hi"]).await;
     give_to(&api, "jwt:bob", of_bob).await;
+    // He erased one, too, which is not what this is about.
+    let marked_of_bob = api.session(&["Hi"]).await;
+    give_to(&api, "jwt:bob", marked_of_bob).await;
+    api.sql(&format!(
+        "insert into chat_erasures (session_id, message_count, on_behalf_of)
+         values ('{marked_of_bob}', 2, 'caller');
+         update chat_sessions set erased_at = now() where session_id = '{marked_of_bob}'"
+    ))
+    .await;
     // The same subject of another kind of identity is another person.
     let of_another = api.session(&["Hi"]).await;
     give_to(&api, "lambda:canary-alice", of_another).await;
@@ -78,8 +94,14 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
         "action": "erase", "dry_run": false, "expired": 0, "erased": counts, "complete": true,
     });
     assert_eq!(erased, expected);
-    api.sql(&format!("delete from chat_messages where session_id = '{of_another}'")).await;
-    api.sql(&format!("delete from chat_sessions where session_id = '{of_another}'")).await;
+    api.sql(&format!(
+        "delete from chat_messages where session_id = '{of_another}'"
+    ))
+    .await;
+    api.sql(&format!(
+        "delete from chat_sessions where session_id = '{of_another}'"
+    ))
+    .await;
     let after = dump(&api).await;
     assert!(!after.contains("canary"), "{after}");
     for (session_id, on_behalf_of) in [
@@ -94,7 +116,8 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
         );
         assert_eq!(api.number(&recorded).await, 1, "{session_id}");
     }
-    assert_eq!(api.number("select count(*) from chat_sessions").await, 2);
+    // Two of Bob and one of nobody.
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 3);
     assert_eq!(api.history(of_nobody, "").await.status, 200);
     api.verify().await;
 
@@ -143,7 +166,8 @@ async fn many_sessions_are_erased_in_batches() {
         10,
     ))
     .await;
-    api.sql("update chat_sessions set owner = 'jwt:alice'").await;
+    api.sql("update chat_sessions set owner = 'jwt:alice'")
+        .await;
 
     let settings = [("MAINTAIN_BATCH_ROWS", "30")];
     let report = maintain(&api, &settings, erase("jwt:alice", false)).await;
@@ -151,7 +175,8 @@ async fn many_sessions_are_erased_in_batches() {
     let counts = json!({ "sessions": 250, "messages": 1000, "events": 0 });
     assert_eq!(report["erased"], counts);
     assert_eq!(
-        api.number("select sum(message_count)::bigint from chat_erasures").await,
+        api.number("select sum(message_count)::bigint from chat_erasures")
+            .await,
         1000
     );
 }
@@ -166,7 +191,10 @@ async fn an_event_that_does_not_name_a_person_erases_nothing() {
         json!({ "action": "erase", "owner": null }),
         json!({ "action": "erase", "owner": "jwt:alice", "dry_run": "false" }),
     ] {
-        assert!(try_maintain(&api, &[], event.clone()).await.is_err(), "{event}");
+        assert!(
+            try_maintain(&api, &[], event.clone()).await.is_err(),
+            "{event}"
+        );
     }
     // Sessions of nobody belong to no owner that can be named.
     for owner in ["null", "%", "jwt:%"] {

@@ -37,7 +37,10 @@ async fn record(api: &TestApi, session_id: Uuid, message_count: i64) {
 #[tokio::test]
 async fn what_its_caller_erased_is_gone_after_the_next_run() {
     let api = TestApi::start().await;
-    let (erased, kept) = (api.session(&["Hi", "Bye"]).await, api.session(&["Hi"]).await);
+    let (erased, kept) = (
+        api.session(&["Hi", "Bye"]).await,
+        api.session(&["Hi"]).await,
+    );
     api.reset(erased).await;
     mark(&api, erased).await;
     api.verify().await;
@@ -76,7 +79,8 @@ async fn an_erasure_younger_than_the_backup_is_applied_again() {
         .assert_problem(404, "session_not_found");
     // What the record says stays: the backup may have had fewer messages.
     assert_eq!(
-        api.number("select sum(message_count)::bigint from chat_erasures").await,
+        api.number("select sum(message_count)::bigint from chat_erasures")
+            .await,
         8
     );
     let unfinished = "select count(*) from chat_erasures where finished_at is null";
@@ -102,7 +106,10 @@ async fn a_session_is_invisible_from_the_first_batch_on_and_a_run_out_of_time_is
     assert_eq!(api.number("select count(*) from chat_messages").await, 4);
     api.verify().await;
     let report = maintain(&api, &[], json!({})).await;
-    assert_eq!((&report["complete"], &report["erased"]["messages"]), (&json!(true), &json!(4)));
+    assert_eq!(
+        (&report["complete"], &report["erased"]["messages"]),
+        (&json!(true), &json!(4))
+    );
     assert_eq!(api.number("select count(*) from chat_messages").await, 0);
 }
 
@@ -136,37 +143,45 @@ async fn a_turn_in_progress_loses_and_its_answer_is_stored_nowhere() {
     turn.await.unwrap().assert_problem(404, "session_not_found");
     assert_eq!(report["erased"]["messages"], 3);
     for table in ["chat_sessions", "chat_messages", "chat_events"] {
-        assert_eq!(api.number(&format!("select count(*) from {table}")).await, 0, "{table}");
+        assert_eq!(
+            api.number(&format!("select count(*) from {table}")).await,
+            0,
+            "{table}"
+        );
     }
     api.verify().await;
 }
 
 #[tokio::test]
-async fn a_turn_whose_model_fails_after_the_erasure_leaves_no_event() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
-    let model = ModelServer::start([Reply::Text("Hello".into()), failure]).await;
-    let api = Arc::new(TestApi::with_settings(&model.settings()).await);
+async fn a_turn_that_fails_while_its_session_is_being_erased_leaves_no_event() {
+    let model = ModelServer::start([
+        Reply::Text("Hello".into()),
+        Reply::Late(Duration::from_secs(60), "Too late".into()),
+    ])
+    .await;
+    let mut settings = model.settings().to_vec();
+    settings.push(("MODEL_TIMEOUT_SECONDS", "1"));
+    let api = Arc::new(TestApi::with_settings(&settings).await);
     let session_id = api.session(&["Hi"]).await;
-    // The session is erased while its failure is being recorded: the lock makes it wait, and then look again.
+    // An event takes so long to store that the session could be gone before it is there.
     api.sql(
         "create function pause() returns trigger language plpgsql as
-         $$ begin perform pg_sleep(0.5); return new; end $$;
-         create trigger pause before update on chat_sessions for each row
-         when (old.lease_id is not null and new.lease_id is null) execute function pause()",
+         $$ begin perform pg_sleep(2); return new; end $$;
+         create trigger pause before insert on chat_events for each row execute function pause()",
     )
     .await;
+    model.asked().await;
     let turn = api.chat_meanwhile(json!({ "query": "Still there?", "session_id": session_id }));
-    let mut held = 0;
-    while held == 0 {
+    let storing = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event = 'PgSleep'";
+    while api.number(storing).await == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        held = api
-            .number("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
-            .await;
     }
+
     mark(&api, session_id).await;
     maintain(&api, &[], json!({})).await;
 
-    turn.await.unwrap().assert_problem(502, "model_error");
+    turn.await.unwrap().assert_problem(504, "model_timeout");
     assert_eq!(api.number("select count(*) from chat_events").await, 0);
     api.verify().await;
 }
@@ -203,8 +218,12 @@ async fn an_erased_id_is_opened_by_no_route_and_by_no_statement() {
         deadline: Instant::now() + Duration::from_secs(20),
     };
     sessions::open(&store, &caller, erased).await.unwrap();
-    sessions::reset(&store, &caller, source, erased).await.unwrap();
-    sessions::fork(&store, &caller, source, said, erased).await.unwrap();
+    sessions::reset(&store, &caller, source, erased)
+        .await
+        .unwrap();
+    sessions::fork(&store, &caller, source, said, erased)
+        .await
+        .unwrap();
     let there = format!("select count(*) from chat_sessions where session_id = '{erased}'");
     assert_eq!(api.number(&there).await, 0);
     api.verify().await;
@@ -224,16 +243,21 @@ async fn runs_at_the_same_time_share_the_work() {
          select session_id, message_count, 'operator' from chat_sessions",
     )
     .await;
-    let settings = [("MAINTAIN_BATCH_ROWS", "50")];
+    // Each with batches of its own size, so that none goes through the rows like another.
+    let sizes = ["7", "50", "300", "1000"].map(|rows| [("MAINTAIN_BATCH_ROWS", rows)]);
 
-    let runs = (0..4).map(|_| try_maintain(&api, &settings, json!({})));
+    let runs = sizes.iter().map(|size| try_maintain(&api, size, json!({})));
     let runs = futures_util::future::join_all(runs).await;
 
     let count = |name: &str| {
-        let counts = runs.iter().map(|run| run.as_ref().unwrap()["erased"][name].as_i64());
+        let counts = runs
+            .iter()
+            .map(|run| run.as_ref().unwrap()["erased"][name].as_i64());
         counts.map(|count| count.unwrap_or(0)).sum::<i64>()
     };
     assert_eq!((count("sessions"), count("messages")), (150, 3000));
+    let deadlocks = "select deadlocks from pg_stat_database where datname = current_database()";
+    assert_eq!(api.number(deadlocks).await, 0);
     assert_eq!(api.number("select count(*) from chat_sessions").await, 0);
     api.verify().await;
 }
@@ -242,13 +266,14 @@ async fn runs_at_the_same_time_share_the_work() {
 async fn a_user_without_the_rights_is_told_which_it_lacks() {
     let api = TestApi::start().await;
     let url = postgres::app_url(&api.database);
-    let config = maintain::MaintainConfig::read(|name| {
-        (name == "DATABASE_URL").then(|| url.clone())
-    });
+    let config =
+        maintain::MaintainConfig::read(|name| (name == "DATABASE_URL").then(|| url.clone()));
     let config = config.unwrap();
     let limit = Duration::from_secs(60);
     // With nothing to do none is missed.
-    let report = maintain::handle(Ok(&config), json!({}), limit).await.unwrap();
+    let report = maintain::handle(Ok(&config), json!({}), limit)
+        .await
+        .unwrap();
     assert_eq!(report["complete"], true);
 
     record(&api, api.session(&["Hi"]).await, 2).await;

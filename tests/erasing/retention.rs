@@ -3,8 +3,8 @@
 use serde_json::json;
 use uuid::Uuid;
 
+use support::TestApi;
 use support::maintain::maintain;
-use support::{TestApi, postgres};
 
 /// Keeps sessions for a month.
 const A_MONTH: (&str, &str) = ("RETENTION_DAYS", "30");
@@ -44,9 +44,7 @@ async fn copy_of(api: &TestApi, session_id: Uuid) -> Uuid {
 }
 
 async fn empty(api: &TestApi) -> Uuid {
-    let opened = api
-        .request(axum::http::Method::POST, "/chat/reset")
-        .await;
+    let opened = api.request(axum::http::Method::POST, "/chat/reset").await;
     opened.id("new_session_id")
 }
 
@@ -150,7 +148,10 @@ async fn pinned_sessions_expire_only_where_that_is_wanted() {
     assert_eq!(report["expired"], 0);
     let settings = [A_MONTH, ("RETENTION_INCLUDES_PINNED", "true")];
     let report = maintain(&api, &settings, json!({})).await;
-    assert_eq!((&report["expired"], &report["complete"]), (&json!(1), &json!(true)));
+    assert_eq!(
+        (&report["expired"], &report["complete"]),
+        (&json!(1), &json!(true))
+    );
 }
 
 #[tokio::test]
@@ -201,9 +202,8 @@ async fn the_record_counts_every_message_of_a_session_that_is_erased_in_parts() 
     let report = maintain(&api, &settings, json!({})).await;
 
     assert_eq!(report["erased"]["messages"], 10);
-    let recorded = format!(
-        "select message_count from chat_erasures where session_id = '{session_id}'"
-    );
+    let recorded =
+        format!("select message_count from chat_erasures where session_id = '{session_id}'");
     assert_eq!(api.number(&recorded).await, 10);
 }
 
@@ -230,5 +230,4 @@ async fn no_transaction_deletes_more_rows_than_it_may() {
     ) transactions";
     assert_eq!(api.number(most).await, 5);
     assert_eq!(api.number("select count(*) from deleted").await, 24);
-    postgres::run(&api.database, "drop trigger note on chat_messages").await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
-use shared::database::{Database, DatabaseError, DatabaseErrorKind};
+use shared::database::{Database, DatabaseError};
 use shared::store::Store;
 use shared::store::erasures::{self, Batch, Erased, Retention};
 use tokio::time::{Instant, sleep};
@@ -120,10 +120,7 @@ impl Work {
         let patient_until = until.min(Instant::now() + PATIENCE);
         loop {
             match erasures::is_unfinished(&self.store, None).await {
-                Err(error)
-                    if *error.kind() == DatabaseErrorKind::Unavailable
-                        && Instant::now() + PAUSE < patient_until =>
-                {
+                Err(error) if error.is_transient() && Instant::now() + PAUSE < patient_until => {
                     tracing::info!(cause = %error, "waiting for the database");
                     sleep(PAUSE).await;
                 }
@@ -138,8 +135,7 @@ impl Work {
             if Instant::now() >= until {
                 return Ok(());
             }
-            let expired =
-                erasures::expire(&self.store, retention, after, self.batch_rows).await?;
+            let expired = erasures::expire(&self.store, retention, after, self.batch_rows).await?;
             self.report.expired += expired.sessions;
             self.looked_at = expired
                 .last_id
