@@ -13,6 +13,7 @@ pub mod issuer;
 pub mod lambda;
 pub mod local_run;
 pub mod log;
+pub mod maintain;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;
