@@ -32,6 +32,15 @@ mod turns {
     mod repetition;
 }
 
+/// What is erased, and what is kept.
+mod erasing {
+    mod commands;
+    mod kill_nine;
+    mod owner;
+    mod record;
+    mod retention;
+}
+
 /// The connection, the schema and the roles.
 mod database {
     mod credentials;

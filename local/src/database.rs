@@ -5,6 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use maintain::MaintainConfig;
 use migrate::{MigrateConfig, Report};
 use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
@@ -40,6 +41,8 @@ pub struct LocalDatabase {
     pub config: DatabaseConfig,
     /// How to migrate it; the tables of the Python server are taken over only where a command says so.
     pub migrate_config: MigrateConfig,
+    /// How to maintain it.
+    pub maintain_config: MaintainConfig,
     /// A description for the person at the terminal.
     pub description: String,
     server: Option<PostgresServer>,
@@ -83,6 +86,7 @@ impl LocalDatabase {
             description: format!("{} ({name})", config.display_name()),
             config,
             migrate_config: without_takeover(MigrateConfig::from_env().map_err(unusable)?),
+            maintain_config: MaintainConfig::from_env().map_err(unusable)?,
             server: None,
         }))
     }
@@ -107,6 +111,7 @@ impl LocalDatabase {
         let config = config.map_err(unusable)?;
         Ok(Self {
             migrate_config: without_takeover(config.clone().into()),
+            maintain_config: MaintainConfig::on(config.clone(), variable).map_err(unusable)?,
             config,
             description,
             server: None,

@@ -12,6 +12,7 @@ mod database;
 pub mod endpoints;
 mod env_file;
 mod error;
+mod maintain;
 pub mod openapi;
 pub mod postgres;
 mod progress;
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 pub use error::LocalError;
+use maintain::Erase;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
@@ -47,6 +49,9 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
             read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
             those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
             lines name none
+  maintain  erase what was deleted, and what RETENTION_DAYS has expired
+  erase     erase everything of --owner OWNER (such as jwt:alice); --dry-run only counts, --yes asks
+            nothing
   help      show this
 
 While the server runs, the other commands use its database.
@@ -63,7 +68,7 @@ pub fn main() -> ExitCode {
     // Retries of a download are not logged: its final error says enough.
     let endpoints = endpoints::table();
     let functions = endpoints.iter().map(|endpoint| endpoint.name);
-    let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
+    let packages: Vec<&str> = functions.chain(["migrate", "maintain", "local"]).collect();
     shared::logging::init_plain("warn,reqwest_retry=error", &packages);
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -80,6 +85,10 @@ pub fn main() -> ExitCode {
         ["import", file] => run(transfer::import::import(Path::new(file), None)),
         ["import", file, "--owner", owner] => {
             run(transfer::import::import(Path::new(file), Some(owner)))
+        }
+        ["maintain"] => run(maintain::maintain()),
+        ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => {
+            run(maintain::erase(erase))
         }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

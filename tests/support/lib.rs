@@ -14,6 +14,7 @@ pub mod lambda;
 pub mod legacy;
 pub mod local_run;
 pub mod log;
+pub mod maintain;
 pub mod model_server;
 pub mod pgbouncer;
 pub mod postgres;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 pub use rig::local_run::Complaints;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::postgres;
@@ -58,6 +58,13 @@ pub async fn run_and_kill(
         .unwrap();
     let _ = timeout(after, child.wait()).await;
     let _ = child.kill().await;
+}
+
+/// Begins a command, which is killed when dropped.
+pub fn begin(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Child {
+    let mut command = command(arguments, folder, settings);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
 }
 
 /// Runs a command to its end in the folder `current`.

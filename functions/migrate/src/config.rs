@@ -8,7 +8,7 @@ use shared::settings::{self, SettingsError};
 /// The connection string of the migration, if it differs from the functions'.
 const MIGRATE_DATABASE_URL: &str = "MIGRATE_DATABASE_URL";
 
-/// Whether to create the two roles, and how the functions' role logs in.
+/// Whether to create the roles, and how those of the functions log in.
 const MIGRATE_CREATE_ROLES: &str = "MIGRATE_CREATE_ROLES";
 
 /// What vouches for the users that the Python server's tables name.
@@ -17,7 +17,7 @@ const LEGACY_OWNER_KIND: &str = "LEGACY_OWNER_KIND";
 /// The owner of its sessions that name no user.
 const LEGACY_OWNER: &str = "LEGACY_OWNER";
 
-/// How the functions' role logs in.
+/// How the roles of the functions log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleLogin {
     /// With a password, which still has to be set.

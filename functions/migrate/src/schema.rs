@@ -8,7 +8,7 @@ use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
 use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
-use shared::store::rights;
+use shared::store::rights::{self, Role};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::Type;
 
@@ -34,14 +34,11 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// it.
 const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
 
-/// Creates the two roles.
+/// Creates the roles.
 const ROLES: &str = include_str!("../../../migrations/roles.sql");
 
-/// Lets the functions' role log in only with an IAM token. `rds_iam` exists only on RDS.
-const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app";
-
-/// The role that the functions connect as, if it exists.
-const APP_ROLE: &str = "daissy_app";
+/// Lets the roles of the functions log in only with an IAM token. `rds_iam` exists only on RDS.
+const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app, daissy_maintain";
 
 /// What a migration run did, or the state of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -247,15 +244,18 @@ async fn backend(connection: &Connection) -> Result<i32, DatabaseError> {
     Ok(row.try_get("pid")?)
 }
 
-/// Grants the functions' role the rights it needs on the tables and no others, if the role exists.
+/// Grants each role the rights it needs on the tables and no others, if the role exists.
 async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
-    let parameters: [Parameter<'_>; 1] = [(&APP_ROLE, Type::TEXT)];
-    let role = connection
-        .client()
-        .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
-        .await?;
-    if role.is_some() {
-        run(connection, &rights::grants(APP_ROLE)).await?;
+    for role in Role::ALL {
+        let name = role.name();
+        let parameters: [Parameter<'_>; 1] = [(&name, Type::TEXT)];
+        let found = connection
+            .client()
+            .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
+            .await?;
+        if found.is_some() {
+            run(connection, &rights::grants(role)).await?;
+        }
     }
     Ok(())
 }
