@@ -48,10 +48,23 @@ alter role daissy_app set idle_in_transaction_session_timeout = '10s';
 alter role daissy_maintain set statement_timeout = '90s';
 alter role daissy_maintain set idle_in_transaction_session_timeout = '10s';
 
+-- Where the Python server's tables are, the schema that `migrate` moves them into (docs/moving-in.md).
+do $$
+begin
+    if to_regclass('public.chat_messages') is not null
+        and to_regclass('public.refinery_schema_history') is null
+        and not exists (select from pg_namespace where nspname = 'daissy_legacy')
+    then
+        create schema daissy_legacy authorization daissy_owner;
+    end if;
+end
+$$;
+
 -- Tables and functions that were created before the roles existed.
 do $$
 declare
     name text;
+    legacy regclass;
     function regprocedure;
 begin
     foreach name in array array[
@@ -63,6 +76,17 @@ begin
             execute format('alter table public.%I owner to daissy_owner', name);
         end if;
     end loop;
+    if exists (select from pg_namespace where nspname = 'daissy_legacy') then
+        alter schema daissy_legacy owner to daissy_owner;
+        for legacy in
+            select oid
+            from pg_class
+            where relnamespace = 'daissy_legacy'::regnamespace
+              and relkind = 'r'
+        loop
+            execute format('alter table %s owner to daissy_owner', legacy);
+        end loop;
+    end if;
     for function in
         select oid
         from pg_proc

@@ -53,6 +53,7 @@ mod database {
     mod roles;
     mod round_trips;
     mod search;
+    mod takeover;
     mod tls;
     mod wire_faults;
 }

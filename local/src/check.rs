@@ -108,6 +108,10 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         );
     }
 
+    if let Some(legacy) = report.legacy {
+        println!("legacy    {legacy}");
+    }
+
     match (report.pending.is_empty(), missing.is_empty()) {
         (true, true) => Ok(()),
         (false, _) => Err(LocalError::new(

@@ -81,6 +81,8 @@ violations as (
         and question.seq = answer.reply_to_seq
     where answer.role = 'assistant'
       and (question.role is distinct from 'user' or question.seq >= answer.seq)
+      -- The Python server could lose a question. Its answers name no model; those of a turn always do.
+      and (answer.reply_to_seq is not null or answer.model is not null)
 
     union all
     select session_id, 'answers', format('message %s is answered %s times', reply_to_seq, count(*))

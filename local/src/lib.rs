@@ -17,6 +17,7 @@ pub mod openapi;
 pub mod postgres;
 mod progress;
 pub mod router;
+mod schema;
 mod server;
 mod service;
 pub mod supervisor;
@@ -28,14 +29,17 @@ use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 
-use database::LocalDatabase;
 pub use error::LocalError;
 use maintain::Erase;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
   (none)    serve the API on http://127.0.0.1:8000
-  migrate   bring the schema of the database up to date
+  migrate [--owner OWNER]
+            bring the schema of the database up to date; take over the tables of the Python server, if it
+            has them. OWNER, such as jwt:alice, is for the sessions that name no user
+  migrate --drop-legacy
+            drop those tables, which are kept as the way back
   check     test the connection: server, TLS, schema, rights
   verify    check every session: order, counters, answers, leases; name some sessions for each kind
             of violation, or all of them with --all
@@ -71,7 +75,9 @@ pub fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => run(server::serve()),
-        ["migrate"] => run(migrate()),
+        ["migrate"] => run(schema::migrate(None)),
+        ["migrate", "--owner", owner] => run(schema::migrate(Some(owner))),
+        ["migrate", "--drop-legacy"] => run(schema::drop_legacy()),
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
@@ -114,12 +120,4 @@ fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-async fn migrate() -> Result<(), LocalError> {
-    let database = LocalDatabase::open_or_join().await?;
-    let migrated = database.migrate().await;
-    database.close().await;
-    println!("schema    {}", migrated?);
-    Ok(())
 }

@@ -88,6 +88,7 @@ async fn the_tables_belong_to_their_owner_no_matter_which_role_migrates() {
     let config = MigrateConfig {
         database: DatabaseConfig::parse(&url).unwrap(),
         create_roles: Some(RoleLogin::Password),
+        legacy: None,
     };
     let connection = postgres::connect(&url).await;
     let owners =
@@ -134,6 +135,7 @@ async fn an_administrator_without_superuser_rights_can_set_everything_up() {
     let config = MigrateConfig {
         database: DatabaseConfig::parse(&url).unwrap(),
         create_roles: Some(RoleLogin::Password),
+        legacy: None,
     };
 
     let report = migrate(&config).await.unwrap();

@@ -11,6 +11,7 @@ pub mod https;
 pub mod iam_gate;
 pub mod issuer;
 pub mod lambda;
+pub mod legacy;
 pub mod local_run;
 pub mod log;
 pub mod maintain;

@@ -123,6 +123,12 @@ pub fn maintain_url(database: &str) -> String {
     url_as(role, password, database)
 }
 
+/// The connection string of the role that owns the tables, for a database.
+pub fn owner_url(database: &str) -> String {
+    let (role, password) = OWNER;
+    url(server().port(), role, password, database)
+}
+
 /// The connection string of a database for another role.
 pub fn url_as(role: &str, password: &str, database: &str) -> String {
     url(app_port(), role, password, database)

@@ -253,9 +253,10 @@ impl<'a> Importing<'a> {
             )));
         }
         match message.reply_to_seq {
-            None => {
+            None if message.role == Role::User => {
                 self.unanswered.insert(message.seq);
             }
+            None => {}
             Some(question) if self.unanswered.remove(&question) => {}
             Some(_) => {
                 return reject("the message answers none of the user's, or one a second time");

@@ -129,7 +129,10 @@ impl Answer {
             content: row.try_get("content")?,
             audio_files: from_array(row.try_get("audio_files")?),
             function_calls: from_array(row.try_get("function_calls")?),
-            model: row.try_get("model")?,
+            // An answer that was taken along from elsewhere may name none.
+            model: row
+                .try_get::<_, Option<String>>("model")?
+                .unwrap_or_else(|| "unknown".into()),
             finish_reason: row.try_get("finish_reason")?,
             usage: Usage {
                 input_tokens: row.try_get("input_tokens")?,
