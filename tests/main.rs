@@ -15,6 +15,7 @@ mod endpoints {
     mod history;
     mod load_session;
     mod reset;
+    mod search;
     mod seed_examples;
     mod sessions;
     mod status;
@@ -51,6 +52,7 @@ mod database {
     mod poolers;
     mod roles;
     mod round_trips;
+    mod search;
     mod takeover;
     mod tls;
     mod wire_faults;

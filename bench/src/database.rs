@@ -22,6 +22,9 @@ pub const TODAY: &str = "bench";
 /// first version.
 pub const TODAYS_TURNS: &str = "todays_turns";
 
+/// Another one, with the messages that are searched.
+pub const SEARCHED: &str = "searched";
+
 /// The database with the schema of the first version.
 pub const FIRST_VERSION: &str = "first_version";
 
@@ -85,7 +88,8 @@ impl BenchDatabase {
         database
     }
 
-    async fn create_today(&self, name: &str) {
+    /// Creates a database with today's schema.
+    pub async fn create_today(&self, name: &str) {
         self.run("daissy", &format!("create database {name}")).await;
         let password = format!("alter role {APP} password '{PASSWORD}';");
         self.run(name, &format!("{ROLES};{password}")).await;
@@ -200,7 +204,8 @@ impl BenchDatabase {
         format!("{server}/{database}?sslmode=disable")
     }
 
-    async fn connect(&self, database: &str) -> Client {
+    /// A connection of the superuser.
+    pub async fn connect(&self, database: &str) -> Client {
         let url = self.superuser_url(database);
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
         tokio::spawn(connection);

@@ -64,6 +64,8 @@ enum Row {
     Growth,
     /// The work that PostgreSQL does, also against the statements of the first version.
     Database,
+    /// Searches in the messages of many owners, and turns beside them.
+    Search,
     /// Dollars per million turns.
     Cost,
 }
@@ -81,6 +83,8 @@ pub struct Effort {
     pub load: Until,
     /// Messages in the longest session.
     pub messages: usize,
+    /// Messages to search in.
+    pub searched: usize,
     /// Whether to measure with a million sessions.
     pub large: bool,
 }
@@ -94,6 +98,7 @@ impl Effort {
                 times: 5,
                 load: Until::Times(5),
                 messages: 2_000,
+                searched: 2_000,
                 large: false,
             };
         }
@@ -103,6 +108,11 @@ impl Effort {
             times: 400,
             load: Until::Time(Duration::from_secs(3)),
             messages: 100_000,
+            searched: if arguments.large {
+                20_000_000
+            } else {
+                1_000_000
+            },
             large: arguments.large,
         }
     }
@@ -136,6 +146,7 @@ async fn measure(arguments: &Arguments, effort: Effort) {
             Row::Throughput => rows::throughput::measure(&stage, &mut report).await,
             Row::Growth => rows::growth::measure(&stage, &mut report).await,
             Row::Database => rows::database::measure(&stage, &mut report).await,
+            Row::Search => rows::search::measure(&stage, &mut report).await,
             Row::Cost => rows::cost::measure(&stage, &mut report).await,
         }
         progress::done();

@@ -10,6 +10,7 @@ use export::Export;
 use history::History;
 use load_session::LoadSession;
 use reset::Reset;
+use search::Search;
 use sessions::Sessions;
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
@@ -50,6 +51,7 @@ pub fn table() -> Vec<Entry> {
         entry(|parts| History::new(parts.store.clone())),
         entry(|parts| LoadSession::new(parts.store.clone())),
         entry(|parts| Reset::new(parts.store.clone())),
+        entry(|parts| Search::new(parts.store.clone())),
         entry(|parts| Sessions::new(parts.store.clone())),
         entry(|parts| Status::new(parts.store.clone())),
     ]

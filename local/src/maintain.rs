@@ -137,7 +137,7 @@ async fn finish(config: &MaintainConfig, action: Action) -> Result<Report, Local
 fn counts(report: &Report) -> String {
     let sessions = quantity(report.erased.sessions, "sessions");
     let parts = report.erased.parts.iter();
-    let parts = parts.map(|(rows, count)| quantity(*count, rows));
+    let parts = parts.map(|(rows, count)| quantity(*count, &rows.replace('_', " ")));
     let words: Vec<String> = std::iter::once(sessions).chain(parts).collect();
     words.join(", ")
 }

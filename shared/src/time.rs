@@ -14,6 +14,18 @@ const FORMAT: &[BorrowedFormatItem<'static>] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp(pub OffsetDateTime);
 
+/// A time in microseconds since 1970. Times in the tables have no more digits.
+#[must_use]
+pub fn microseconds(time: OffsetDateTime) -> i64 {
+    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
+}
+
+/// The time that is so many microseconds after 1970; `None` if there is no such time.
+#[must_use]
+pub fn from_microseconds(microseconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1000).ok()
+}
+
 impl Timestamp {
     fn text(self) -> Result<String, time::error::Format> {
         self.0.to_offset(UtcOffset::UTC).format(FORMAT)

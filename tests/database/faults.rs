@@ -248,7 +248,14 @@ async fn a_table_or_column_that_is_missing_says_to_migrate() {
     let breaks = [
         (
             "drop table chat_messages",
-            &["history", "service status", "load", "chat", "export"][..],
+            &[
+                "history",
+                "service status",
+                "load",
+                "chat",
+                "export",
+                "search",
+            ][..],
         ),
         (
             "alter table chat_messages drop column reply_to_seq",
@@ -303,11 +310,16 @@ async fn a_right_that_is_missing_is_named_with_its_object() {
         ("select", "chat_feedback"),
         ("insert", "chat_feedback"),
         ("update", "chat_feedback"),
+        ("select", "chat_search"),
+        ("select", "chat_search_parts"),
+        ("select", "chat_search_state"),
         ("select", "refinery_schema_history"),
         ("execute", "chat_begin_turn_v1"),
         ("execute", "chat_finish_turn_v1"),
         ("execute", "chat_history_v1"),
         ("execute", "chat_resume_v1"),
+        ("execute", "chat_search_v1"),
+        ("execute", "chat_search_text_v1"),
     ];
     for missing in 0..=all.len() {
         let database = postgres::migrated_database().await;

@@ -47,6 +47,9 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     let change = json!({ "title": "A title", "metadata": { "a": 1 } });
     assert_eq!(api.change(session_id, change).await.status, 200);
     assert_eq!(proxy.take_round_trips(), 1, "a change");
+    let found = api.search("Hi", "").await;
+    assert!(!found.body["results"].as_array().unwrap().is_empty());
+    assert_eq!(proxy.take_round_trips(), 1, "a search");
     let answer = history.body["history"][1]["message_id"].as_str().unwrap();
     let feedback = json!({ "rating": "up" });
     assert_eq!(api.feedback(session_id, answer, feedback).await.status, 200);
@@ -156,6 +159,74 @@ async fn a_page_far_down_the_list_costs_what_the_first_one_does() {
             "{filter:?}: {first} pages for the first page, {far} for one far down"
         );
     }
+}
+
+#[tokio::test]
+async fn a_search_costs_what_its_owner_said_and_not_what_others_said() {
+    let api = TestApi::start().await;
+    say(&api, "", 300).await;
+    api.fill().await;
+    api.sql("vacuum (analyze)").await;
+    let search = async |query: &str, found: usize| {
+        let answer = api.search(query, "").await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(
+            answer.body["results"].as_array().unwrap().len(),
+            found,
+            "{query}"
+        );
+    };
+    let queries = [
+        ("common", 20),
+        ("com", 20),
+        ("\"word7\"", 3),
+        ("common \"word7\"", 3),
+        ("never", 0),
+    ];
+    let mut alone = Vec::new();
+    for (query, found) in queries {
+        alone.push(pages_touched(&api, search(query, found)).await);
+    }
+
+    // The same words, fifty times as often, by a hundred others.
+    for owner in 0..100 {
+        say(&api, &format!("jwt:{owner}"), 150).await;
+    }
+    api.fill().await;
+    api.sql("vacuum (analyze)").await;
+    for ((query, found), alone) in queries.into_iter().zip(&alone) {
+        let among_others = pages_touched(&api, search(query, found)).await;
+        assert!(
+            among_others <= alone + 120,
+            "{query}: {alone} pages alone, {among_others} among others"
+        );
+    }
+    // An owner's own messages count as far as a part of them.
+    say(&api, "", 6000).await;
+    api.fill().await;
+    api.sql("vacuum (analyze)").await;
+    let common = pages_touched(&api, search("common", 20)).await;
+    assert!(
+        common < 1500,
+        "{common} pages for a common word of 6,300 messages"
+    );
+}
+
+/// Makes an owner say this many things, newer ones later, all of them `common`.
+async fn say(api: &TestApi, owner: &str, messages: usize) {
+    let session_id = Uuid::now_v7();
+    api.sql(&format!(
+        "insert into chat_sessions (session_id, owner, message_count, last_message_time)
+         values ('{session_id}', nullif('{owner}', ''), {messages}, now() - interval '1 day');
+         insert into chat_messages (
+             session_id, seq, message_id, timestamp, role, content, characters, json_bytes_through
+         )
+         select '{session_id}', n, gen_random_uuid(), clock_timestamp(), 'user',
+             'Something common, word' || n % 100, 0, 0
+         from generate_series(1, {messages}) n
+         order by n"
+    ))
+    .await;
 }
 
 /// The pages of our tables and their indexes that a request touches. A server process reports them

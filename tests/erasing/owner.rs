@@ -84,19 +84,20 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
     ))
     .await;
     // Five sessions: the reset opened one.
-    let counts = json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1 });
+    let counts =
+        json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0 });
     let before = dump(&api).await;
 
     let counted = maintain(&api, &[], erase("jwt:canary-alice", true)).await;
     let expected = json!({
-        "action": "erase", "dry_run": true, "expired": 0, "erased": counts, "complete": true,
+        "action": "erase", "dry_run": true, "expired": 0, "erased": counts, "indexed": 0, "complete": true,
     });
     assert_eq!(counted, expected);
     assert_eq!(dump(&api).await, before, "a dry run changes nothing");
 
     let erased = maintain(&api, &[], erase("jwt:canary-alice", false)).await;
     let expected = json!({
-        "action": "erase", "dry_run": false, "expired": 0, "erased": counts, "complete": true,
+        "action": "erase", "dry_run": false, "expired": 0, "erased": counts, "indexed": 0, "complete": true,
     });
     assert_eq!(erased, expected);
     api.sql(&format!(
@@ -177,7 +178,7 @@ async fn many_sessions_are_erased_in_batches() {
     let settings = [("MAINTAIN_BATCH_ROWS", "30")];
     let report = maintain(&api, &settings, erase("jwt:alice", false)).await;
 
-    let counts = json!({ "sessions": 250, "messages": 1000, "events": 0, "feedback": 0 });
+    let counts = json!({ "sessions": 250, "messages": 1000, "events": 0, "feedback": 0, "search_entries": 0 });
     assert_eq!(report["erased"], counts);
     assert_eq!(
         api.number("select sum(message_count)::bigint from chat_erasures")

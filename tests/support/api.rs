@@ -16,11 +16,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use local::access::Access;
 use rig::sessions::filled_sessions;
 use serde_json::{Value, json};
-use shared::caller::Permissions;
+use shared::caller::{Permissions, REQUEST_TIMEOUT};
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::http::reporter::Reporter;
 use shared::store::Store;
+use shared::store::search::{self, FillError, Filled};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -34,7 +36,7 @@ use crate::proxy::Proxy;
 const INSTANCES: usize = 4;
 
 /// The requests that reach the database.
-pub const ENDPOINTS: [&str; 11] = [
+pub const ENDPOINTS: [&str; 12] = [
     "history",
     "status",
     "service status",
@@ -45,6 +47,7 @@ pub const ENDPOINTS: [&str; 11] = [
     "list sessions",
     "find session",
     "change session",
+    "search",
     "erase session",
 ];
 
@@ -78,6 +81,17 @@ enum Environment {
         /// It runs until this is dropped.
         _server: Box<dyn Any + Send + Sync>,
     },
+}
+
+/// Fills the index of a database for searching, with this configuration.
+///
+/// # Errors
+/// [`FillError`].
+pub async fn fill(database: &str, language: &str) -> Result<Filled, FillError> {
+    let url = postgres::server().url(database);
+    let database = Database::new(DatabaseConfig::parse(&url).unwrap());
+    let store = Store::new(Arc::new(database));
+    search::fill(&store, language, Instant::now() + REQUEST_TIMEOUT).await
 }
 
 /// The lines that a function on Lambda logged for its requests.
@@ -349,6 +363,20 @@ impl TestApi {
             .await
     }
 
+    /// `GET /chat/search` for a query, with further parameters such as `&limit=1`.
+    pub async fn search(&self, query: &str, more: &str) -> Answer {
+        let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        self.request(Method::GET, &format!("/chat/search?q={query}{more}"))
+            .await
+    }
+
+    /// Fills the index for searching, as `maintain` does.
+    pub async fn fill(&self) -> Filled {
+        let filled = fill(&self.database, "simple").await.unwrap();
+        assert!(filled.is_complete);
+        filled
+    }
+
     /// Sends a request with a JSON body.
     pub async fn send_json(&self, method: Method, path: &str, body: Value) -> Answer {
         let request = Request::builder()
@@ -372,6 +400,7 @@ impl TestApi {
             "list sessions" => self.sessions("").await,
             "find session" => self.find(session_id).await,
             "change session" => self.change(session_id, json!({ "pinned": true })).await,
+            "search" => self.search("Hi", "").await,
             "erase session" => self.erase(session_id).await,
             "chat" => {
                 self.chat(json!({ "query": "Hi", "session_id": session_id }))

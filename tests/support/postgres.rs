@@ -117,16 +117,16 @@ pub fn app_url(database: &str) -> String {
     url_as(role, password, database)
 }
 
-/// The connection string of the role that owns the tables, for a database.
-pub fn owner_url(database: &str) -> String {
-    let (role, password) = OWNER;
-    url(server().port(), role, password, database)
-}
-
 /// The connection string of `maintain` for a database.
 pub fn maintain_url(database: &str) -> String {
     let (role, password) = MAINTAIN;
     url_as(role, password, database)
+}
+
+/// The connection string of the role that owns the tables, for a database.
+pub fn owner_url(database: &str) -> String {
+    let (role, password) = OWNER;
+    url(server().port(), role, password, database)
 }
 
 /// The connection string of a database for another role.

@@ -97,6 +97,13 @@ enum Op {
         pinned: bool,
         limit: usize,
     },
+    Search {
+        query: usize,
+        session: Option<usize>,
+        limit: usize,
+    },
+    /// What `maintain` does for searching.
+    Fill,
     CutConnections,
 }
 
@@ -151,6 +158,9 @@ fn step() -> impl Strategy<Value = Step> {
         1 => session().prop_map(|session| Op::Erase { session }),
         2 => (archived, any::<bool>(), 1..4_usize)
             .prop_map(|(archived, pinned, limit)| Op::List { archived, pinned, limit }),
+        3 => (0..QUERIES.len(), prop::option::of(session()), 1..4_usize)
+            .prop_map(|(query, session, limit)| Op::Search { query, session, limit }),
+        1 => Just(Op::Fill),
         1 => Just(Op::CutConnections),
     ];
     let fault = prop_oneof![2 => Just(None), 1 => (0..24_usize, any::<bool>()).prop_map(Some)];
@@ -385,6 +395,18 @@ impl World {
                 pinned,
                 limit,
             } => self.compare_list(archived, *pinned, *limit).await,
+            Op::Search {
+                query,
+                session,
+                limit,
+            } => {
+                let session_id = session.map(|session| self.session(session));
+                self.compare_search(QUERIES[*query], session_id, *limit)
+                    .await;
+            }
+            Op::Fill => {
+                self.api.fill().await;
+            }
             Op::CutConnections => self.api.cut_connections().await,
         }
         self.proxy.disarm();
@@ -715,6 +737,46 @@ impl World {
         assert_eq!(listed, self.truth.listed(archived, pinned));
     }
 
+    /// Reads what is found by pages, among all sessions or in one.
+    async fn compare_search(&self, query: &str, session_id: Option<Uuid>, limit: usize) {
+        let mut more = format!("&limit={limit}");
+        if let Some(session_id) = session_id {
+            more.push_str(&format!("&session_id={session_id}"));
+        }
+        let (mut found, mut times, mut cursor) = (Vec::new(), Vec::new(), String::new());
+        loop {
+            let page = self.api.search(query, &format!("{more}{cursor}")).await;
+            if session_id.is_some_and(|session_id| !self.truth.sessions.contains_key(&session_id)) {
+                page.assert_problem(404, "session_not_found");
+                return;
+            }
+            for result in page.body["results"].as_array().unwrap() {
+                let id =
+                    |member: &str| -> Uuid { result[member].as_str().unwrap().parse().unwrap() };
+                found.push((id("session_id"), id("message_id")));
+                times.push(result["timestamp"].as_str().unwrap().to_owned());
+            }
+            let Some(next) = page.body["next_cursor"].as_str() else {
+                break;
+            };
+            cursor = format!("&after={next}");
+        }
+        assert!(
+            times.is_sorted_by(|newer, older| newer >= older),
+            "{times:?}"
+        );
+        found.sort_unstable();
+        let sessions = self.truth.sessions.iter();
+        let mut expected: Vec<_> = sessions
+            .filter(|(id, _)| session_id.is_none_or(|session_id| session_id == **id))
+            .flat_map(|(id, session)| session.messages.iter().map(move |message| (*id, message)))
+            .filter(|(_, message)| message.content.split(' ').any(|word| word == query))
+            .map(|(id, message)| (id, message.id))
+            .collect();
+        expected.sort_unstable();
+        assert_eq!(found, expected, "{query}");
+    }
+
     async fn reset(&mut self, session_id: Uuid) {
         let answer = self.api.reset(session_id).await;
         match self.truth.sessions.get_mut(&session_id) {
@@ -779,6 +841,9 @@ impl World {
             self.compare_status(*session_id).await;
         }
         self.compare_list("all", false, 100).await;
+        for query in QUERIES {
+            self.compare_search(query, None, 3).await;
+        }
         let stored = "select count(*) from chat_sessions where erased_at is null";
         let stored = self.api.number(stored).await;
         assert_eq!(stored, i64::try_from(self.truth.sessions.len()).unwrap());

@@ -100,6 +100,11 @@ pub async fn server_ms(stage: &Stage, name: &str) -> (f64, f64) {
     (median(measured), median(floors))
 }
 
+/// Both statements of a turn, for pgbench.
+pub fn todays_turn() -> String {
+    Version::today().statements
+}
+
 /// Both statements of a turn, in one version.
 struct Version {
     database: &'static str,

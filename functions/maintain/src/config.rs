@@ -3,6 +3,7 @@
 use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
 use shared::store::erasures::Retention;
+use shared::store::search;
 
 /// The connection string of `maintain`, if it differs from the functions'.
 const MAINTAIN_DATABASE_URL: &str = "MAINTAIN_DATABASE_URL";
@@ -28,6 +29,8 @@ pub struct MaintainConfig {
     pub retention: Option<Retention>,
     /// The most rows that a transaction deletes.
     pub batch_rows: i64,
+    /// The text search configuration of the index for searching.
+    pub search_language: String,
     /// Whether the database is one that only `maintain` is told of.
     pub has_own_database: bool,
 }
@@ -58,8 +61,8 @@ impl MaintainConfig {
         Ok(config)
     }
 
-    /// The settings for a database that is known: reads `RETENTION_DAYS`, `RETENTION_INCLUDES_PINNED`
-    /// and `MAINTAIN_BATCH_ROWS`.
+    /// The settings for a database that is known: reads `RETENTION_DAYS`, `RETENTION_INCLUDES_PINNED`,
+    /// `MAINTAIN_BATCH_ROWS` and `SEARCH_LANGUAGE`.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -82,6 +85,7 @@ impl MaintainConfig {
                 includes_pinned: includes_pinned.unwrap_or(false),
             }),
             batch_rows: rows.unwrap_or(DEFAULT_BATCH_ROWS),
+            search_language: search::language(variable)?,
             has_own_database: false,
         })
     }

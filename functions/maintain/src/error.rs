@@ -3,6 +3,7 @@
 use lambda_runtime::Diagnostic;
 use shared::database::{DatabaseError, DatabaseErrorKind};
 use shared::settings::SettingsError;
+use shared::store::search::FillError;
 
 /// Why a run failed. What it did until then is done.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +25,9 @@ pub enum MaintainError {
          as daissy_maintain"
     )]
     Rights(String),
+    /// The text search configuration is not in the database.
+    #[error("{0}")]
+    UnknownLanguage(FillError),
     /// The database cannot be used.
     #[error("the database cannot be maintained: {0}")]
     Database(#[source] DatabaseError),
@@ -37,6 +41,15 @@ impl From<DatabaseError> for MaintainError {
         match error.kind() {
             DatabaseErrorKind::Permission(missing) => Self::Rights(missing.clone()),
             _ => Self::Database(error),
+        }
+    }
+}
+
+impl From<FillError> for MaintainError {
+    fn from(error: FillError) -> Self {
+        match error {
+            FillError::Database(error) => error.into(),
+            unknown @ FillError::UnknownLanguage => Self::UnknownLanguage(unknown),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use shared::database::{Database, DatabaseError};
 use shared::store::Store;
 use shared::store::erasures::{self, Batch, Erased, Retention};
+use shared::store::search;
 use tokio::time::{Instant, sleep};
 
 use crate::config::MaintainConfig;
@@ -31,6 +32,8 @@ pub struct Report {
     pub expired: i64,
     /// How many rows were erased. Those of a statement whose answer was lost are not counted.
     pub erased: Erased,
+    /// How many messages were taken into the index for searching.
+    pub indexed: i64,
     /// Whether nothing is left to do.
     pub complete: bool,
 }
@@ -52,6 +55,7 @@ pub struct Work {
     action: Action,
     retention: Option<Retention>,
     batch_rows: i64,
+    search_language: String,
     /// The walk over the sessions: the last one it looked at; `None` when it has ended.
     looked_at: Option<i64>,
     report: Report,
@@ -72,12 +76,14 @@ impl Work {
             action,
             retention: config.retention,
             batch_rows: config.batch_rows,
+            search_language: config.search_language.clone(),
             looked_at: Some(0),
             report: Report {
                 action: name,
                 dry_run,
                 expired: 0,
                 erased: Erased::default(),
+                indexed: 0,
                 complete: false,
             },
         }
@@ -144,7 +150,10 @@ impl Work {
                 done = self.erase_recorded(None, until).await?;
             }
         }
-        self.report.complete = done;
+        // Last: erasing does not wait for it, nor for a configuration that is not there.
+        let filled = search::fill(&self.store, &self.search_language, until).await?;
+        self.report.indexed += filled.messages;
+        self.report.complete = done && filled.is_complete;
         Ok(())
     }
 

@@ -10,8 +10,11 @@ const FORM: u8 = 1;
 /// The first byte of a cursor in a list by time.
 const TIMED_FORM: u8 = 2;
 
+/// The first byte of a cursor among the messages of many sessions.
+const MESSAGE_FORM: u8 = 3;
+
 /// The first byte of a cursor in an export.
-const EXPORT_FORM: u8 = 3;
+const EXPORT_FORM: u8 = 4;
 
 /// Encodes the position of the message at `seq` as a cursor.
 #[must_use]
@@ -50,6 +53,30 @@ pub fn decode_timed(cursor: &str) -> Option<(i64, Uuid)> {
     let (time_us, id) = rest.split_at_checked(size_of::<i64>())?;
     let time_us = i64::from_be_bytes(time_us.try_into().ok()?);
     (*form == TIMED_FORM).then_some((time_us, Uuid::from_slice(id).ok()?))
+}
+
+/// Encodes the position of a message among those of many sessions: its time in microseconds since 1970,
+/// its session, and its `seq`.
+#[must_use]
+pub fn encode_message(time_us: i64, session_id: Uuid, seq: i64) -> String {
+    let mut bytes = vec![MESSAGE_FORM];
+    bytes.extend_from_slice(&time_us.to_be_bytes());
+    bytes.extend_from_slice(session_id.as_bytes());
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Decodes a position among the messages of many sessions; `None` for anything [`encode_message`] did not
+/// write.
+#[must_use]
+pub fn decode_message(cursor: &str) -> Option<(i64, Uuid, i64)> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (form, rest) = bytes.split_first()?;
+    let (time_us, rest) = rest.split_at_checked(size_of::<i64>())?;
+    let (id, seq) = rest.split_at_checked(size_of::<Uuid>())?;
+    let time_us = i64::from_be_bytes(time_us.try_into().ok()?);
+    let seq = i64::from_be_bytes(seq.try_into().ok()?);
+    (*form == MESSAGE_FORM && seq > 0).then_some((time_us, Uuid::from_slice(id).ok()?, seq))
 }
 
 /// Encodes a place in an export: a session by time and id, and a position in it.
@@ -97,6 +124,20 @@ mod tests {
             assert_eq!(decode_timed(&format!("{cursor}AAAA")), None);
         }
         assert_eq!(decode_timed(&encode(id, 7)), None);
+    }
+
+    #[test]
+    fn a_cursor_among_messages_is_no_other_one() {
+        let id = Uuid::now_v7();
+        for (time, seq) in [(0, 1), (-1, i64::MAX), (1_767_225_600_000_000, 7)] {
+            let cursor = encode_message(time, id, seq);
+            assert_eq!(decode_message(&cursor), Some((time, id, seq)));
+            assert_eq!((decode(id, &cursor), decode_timed(&cursor)), (None, None));
+            assert_eq!(decode_message(&cursor[..cursor.len() - 2]), None);
+            assert_eq!(decode_message(&format!("{cursor}AAAA")), None);
+        }
+        assert_eq!(decode_message(&encode_message(0, id, 0)), None);
+        assert_eq!(decode_message(&encode_timed(7, id)), None);
     }
 
     #[test]

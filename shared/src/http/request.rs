@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Context, RequestExt};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -171,6 +173,22 @@ impl Request {
                 range.end()
             ))),
         }
+    }
+
+    /// A time in the query string, if it is given.
+    ///
+    /// # Errors
+    /// [`Problem::InvalidRequest`].
+    pub fn query_time(&self, name: &'static str) -> Result<Option<OffsetDateTime>, Problem> {
+        let Some(text) = self.query_value(name)? else {
+            return Ok(None);
+        };
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+            Problem::InvalidRequest(format!(
+                "`{name}` must be a time such as 2026-01-31T12:00:00Z; a `+` in it is written %2B"
+            ))
+        })?;
+        Ok(Some(time))
     }
 
     /// A value in the query string, decoded, if it is given.

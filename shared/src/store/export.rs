@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
-use super::listing::{Session, microseconds};
+use super::listing::Session;
 use super::messages::{Message, not_json};
 use super::room::{MAX_PAGE_BYTES, Room};
 use super::sessions::Statistics;
@@ -15,6 +15,7 @@ use super::statements::EXPORT;
 use crate::caller::Caller;
 use crate::database::DatabaseError;
 use crate::problem::Problem;
+use crate::time::{from_microseconds, microseconds};
 
 /// The most sessions of a page.
 const MAX_SESSIONS: i64 = 5000;
@@ -139,8 +140,7 @@ impl Place {
 
     /// When the session was opened; `None` if there is no such time.
     fn created_at(self) -> Option<OffsetDateTime> {
-        let nanoseconds = i128::from(self.created_us) * 1000;
-        OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()
+        from_microseconds(self.created_us)
     }
 
     /// Whether an export can have this place.

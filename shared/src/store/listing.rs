@@ -15,7 +15,7 @@ use crate::caller::Caller;
 use crate::database::DatabaseError;
 use crate::ids::new_id;
 use crate::problem::Problem;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, from_microseconds, microseconds};
 
 /// A session in a list.
 #[derive(Debug, Serialize)]
@@ -152,8 +152,7 @@ impl Position {
 
     /// The time of last use; `None` if there is no such time.
     fn time(self) -> Option<OffsetDateTime> {
-        let nanoseconds = i128::from(self.last_used_us) * 1000;
-        OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).ok()
+        from_microseconds(self.last_used_us)
     }
 
     /// Whether a session can have this position.
@@ -161,11 +160,6 @@ impl Position {
     pub fn is_possible(self) -> bool {
         self.time().is_some()
     }
-}
-
-/// Times in the tables have no more digits.
-pub(super) fn microseconds(time: OffsetDateTime) -> i64 {
-    i64::try_from(time.unix_timestamp_nanos() / 1000).unwrap_or(i64::MAX)
 }
 
 /// Lists the sessions of a caller that have a message, the one used last first; at most `limit`, and

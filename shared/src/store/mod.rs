@@ -10,6 +10,7 @@ pub mod listing;
 pub mod messages;
 pub mod rights;
 mod room;
+pub mod search;
 pub mod sessions;
 pub mod statements;
 pub mod turns;

@@ -24,6 +24,9 @@ const REQUIRED: &[(&str, &str)] = &[
     ("chat_feedback", "SELECT"),
     ("chat_feedback", "INSERT"),
     ("chat_feedback", "UPDATE"),
+    ("chat_search", "SELECT"),
+    ("chat_search_parts", "SELECT"),
+    ("chat_search_state", "SELECT"),
     ("refinery_schema_history", "SELECT"),
 ];
 
@@ -34,6 +37,8 @@ const CALLED: &[&str] = &[
     "chat_finish_turn_v1",
     "chat_history_v1",
     "chat_resume_v1",
+    "chat_search_v1",
+    "chat_search_text_v1",
 ];
 
 /// The rights on tables that `maintain` uses, besides those on the parts of a session.
@@ -44,6 +49,21 @@ const REQUIRED_TO_MAINTAIN: &[(&str, &str)] = &[
     ("chat_erasures", "SELECT"),
     ("chat_erasures", "INSERT"),
     ("chat_erasures", "UPDATE"),
+    ("chat_search", "INSERT"),
+    ("chat_search", "UPDATE"),
+    ("chat_search_parts", "SELECT"),
+    ("chat_search_parts", "INSERT"),
+    ("chat_search_parts", "UPDATE"),
+    ("chat_search_parts", "DELETE"),
+    ("chat_search_state", "SELECT"),
+    ("chat_search_state", "UPDATE"),
+];
+
+/// The functions in the database that `maintain` calls.
+const CALLED_TO_MAINTAIN: &[&str] = &[
+    "chat_search_fill_v1",
+    "chat_search_horizon_v1",
+    "chat_search_text_v1",
 ];
 
 /// Who needs rights.
@@ -86,7 +106,7 @@ impl Role {
     fn calls(self) -> &'static [&'static str] {
         match self {
             Self::App => CALLED,
-            Self::Maintain => &[],
+            Self::Maintain => CALLED_TO_MAINTAIN,
         }
     }
 }

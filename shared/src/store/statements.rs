@@ -143,6 +143,34 @@ pub const EXPORT: Statement = Statement {
     sql: include_str!("sql/export.sql"),
 };
 
+/// Searches an owner's messages, or those of one session.
+pub const SEARCH: Statement = Statement {
+    name: "search",
+    scope: Scope::Owner,
+    sql: "select * from public.chat_search_v1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+};
+
+/// Finds out how far the index for searching can go.
+pub const SEARCH_HORIZON: Statement = Statement {
+    name: "horizon of the search index",
+    scope: Scope::Maintain,
+    sql: "select * from public.chat_search_horizon_v1($1)",
+};
+
+/// Takes messages into the index for searching.
+pub const FILL_SEARCH: Statement = Statement {
+    name: "fill the search index",
+    scope: Scope::Maintain,
+    sql: "select public.chat_search_fill_v1($1, $2, $3, $4) as messages",
+};
+
+/// Forgets owners in the index for searching who have no session any more.
+pub const FORGET_OWNERS: Statement = Statement {
+    name: "forget owners in the search index",
+    scope: Scope::Maintain,
+    sql: include_str!("sql/forget_owners.sql"),
+};
+
 /// Reads the version of the schema.
 pub const SERVICE_STATUS: Statement = Statement {
     name: "status of the service",
@@ -167,6 +195,7 @@ pub const ALL: &[Statement] = &[
     ERASE_SESSION,
     GIVE_FEEDBACK,
     EXPORT,
+    SEARCH,
     SERVICE_STATUS,
 ];
 
@@ -322,6 +351,7 @@ parts![
     ("messages", "chat_messages", "seq"),
     ("events", "chat_events", "event_id"),
     ("feedback", "chat_feedback", "seq"),
+    ("search_entries", "chat_search", "seq"),
 ];
 
 /// Hides the next recorded sessions that are not: those in a restored database.
@@ -353,4 +383,7 @@ pub const BY_MAINTAIN: &[Statement] = &[
     HIDE,
     FINISH_ERASURES,
     COUNT_SESSIONS,
+    SEARCH_HORIZON,
+    FILL_SEARCH,
+    FORGET_OWNERS,
 ];
