@@ -58,7 +58,8 @@ create table public.chat_sessions (
     -- time itself in an index, every message would add an entry to each index of this table, because only
     -- a row whose indexed columns stay the same is updated in place.
     last_used_hour integer generated always as (
-        floor(extract(epoch from
+        -- Not extract, which computes in numeric.
+        floor(date_part('epoch',
             greatest(last_message_time, case when forked_seq is not null then created_at end)
             - timestamptz '1970-01-01 00:00:00+00'
         ) / 3600)::integer
@@ -71,6 +72,9 @@ create table public.chat_sessions (
 )
 -- The row changes with every message; room in its page lets it stay there (a HOT update).
 with (fillfactor = 80);
+
+-- An owner's sessions, all of them, in the order in which they were opened.
+create index chat_sessions_owner on public.chat_sessions (owner, created_at);
 
 -- An owner's sessions, the one used last at the end; archived and pinned ones also by themselves.
 create index chat_sessions_in_use on public.chat_sessions (owner, last_used_hour)

@@ -1,7 +1,7 @@
 -- What is to be remembered beside the conversations.
 
--- Events that are no messages, only ever added. They say nothing of what was said, so they may outlive
--- their session.
+-- Events that are no messages. They say nothing of what was said, but when somebody was there, so they
+-- are erased with their session.
 create table public.chat_events (
     session_id uuid not null,
     -- Made before the first attempt to store it, so that a repeated statement adds nothing.
@@ -16,7 +16,8 @@ create table public.chat_events (
 );
 
 -- Sessions that were erased: which, when, how many messages and on whose behalf, and nothing of what
--- was said or by whom. An id in here is never opened again.
+-- was said or by whom. An id in here is never opened again. It is also what is left to do: `maintain`
+-- deletes the rows of the sessions in here, and finishes each when the last one is gone.
 create table public.chat_erasures (
     session_id uuid not null
         constraint chat_erasures_pkey primary key,
@@ -27,8 +28,15 @@ create table public.chat_erasures (
     message_count bigint not null,
     on_behalf_of text not null
         constraint chat_erasures_on_behalf_of_check
-            check (on_behalf_of in ('caller', 'retention', 'operator'))
+            check (on_behalf_of in ('caller', 'retention', 'operator')),
+    -- When the last of its rows was deleted; null while there may be some.
+    finished_at timestamptz
 );
+
+-- What is left to do, which is little or nothing, while the record grows for ever.
+create index chat_erasures_unfinished_key
+    on public.chat_erasures (session_id)
+    where finished_at is null;
 
 -- What users think of answers. Not part of the messages, whose rows never change.
 create table public.chat_feedback (

@@ -11,6 +11,7 @@ mod arrows;
 /// What each endpoint answers. These tests can run against the local server and the emulator too.
 mod endpoints {
     mod chat;
+    mod export;
     mod history;
     mod load_session;
     mod reset;
@@ -23,12 +24,22 @@ mod endpoints {
 /// How a turn runs and what of it is kept: models, repetition, concurrency, faults in the middle.
 mod turns {
     mod concurrency;
+    mod crowd;
     mod kill_nine;
     mod model;
     mod model_based;
     mod outages;
     mod record;
     mod repetition;
+}
+
+/// What is erased, and what is kept.
+mod erasing {
+    mod commands;
+    mod kill_nine;
+    mod owner;
+    mod record;
+    mod retention;
 }
 
 /// The connection, the schema and the roles.
@@ -42,6 +53,7 @@ mod database {
     mod roles;
     mod round_trips;
     mod search;
+    mod takeover;
     mod tls;
     mod wire_faults;
 }
@@ -61,5 +73,7 @@ mod delivery {
 /// What `cargo run` offers.
 mod local {
     mod server;
+    mod tokens;
+    mod transfer;
     mod verify;
 }

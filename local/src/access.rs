@@ -1,14 +1,17 @@
 //! Decides which pages and host names may call the local server.
 //!
-//! The server has no authentication and may hold a model key, so pages of other sites must not reach it
-//! through its user's browser: neither with cross-origin requests (`Origin`), nor under a name of their
-//! own that resolves to this machine (`Host`; DNS rebinding).
+//! Without an issuer of tokens the server has no authentication, and it may hold a model key. So pages of
+//! other sites must not reach it through its user's browser: neither with cross-origin requests
+//! (`Origin`), nor under a name of their own that resolves to this machine (`Host`; DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER};
+use axum::http::Method;
+use axum::http::header::{
+    ALLOW, HOST, HeaderMap, HeaderName, HeaderValue, LINK, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -16,10 +19,11 @@ use shared::caller::Permissions;
 use shared::http::endpoint::{REPLAYED, REQUEST_ID};
 use shared::problem::Problem;
 use shared::settings;
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::error::LocalError;
 use crate::service::refuse;
+use crate::tokens::Tokens;
 
 /// The variable that lists the origins whose pages may call.
 const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
@@ -47,13 +51,15 @@ struct Allowed {
     origins: Vec<String>,
     /// Without ports.
     hosts: Vec<String>,
+    tokens: Tokens,
 }
 
 impl Access {
-    /// Reads `CORS_ALLOWED_ORIGINS`, a comma-separated list of origins, and the name in `HOST`.
+    /// Reads `CORS_ALLOWED_ORIGINS`, a comma-separated list of origins, the name in `HOST`, what callers
+    /// may do, and whose tokens they need.
     ///
     /// # Errors
-    /// [`LocalError`] if it is not a list of origins.
+    /// [`LocalError`], which names the variable that cannot be used.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, LocalError> {
         let permissions =
             Permissions::read(&variable).map_err(|error| LocalError::new(error.to_string()))?;
@@ -68,6 +74,7 @@ impl Access {
                 .map(|host| host.to_ascii_lowercase())
                 .into_iter()
                 .collect(),
+            tokens: Tokens::read(&variable)?,
             ..Allowed::default()
         };
         let listed = settings::text(&variable, ALLOWED_ORIGINS).unwrap_or_default();
@@ -86,7 +93,13 @@ impl Access {
         Ok(Self(Arc::new(allowed)))
     }
 
-    /// The CORS headers, which let allowed pages read the answers, errors included.
+    /// The tokens that callers need.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    /// The CORS headers, which let allowed pages read the answers, errors included. All headers are
+    /// allowed by their names, because `*` does not include `authorization`.
     pub(crate) fn cors(&self) -> CorsLayer {
         let access = self.clone();
         let may_call = AllowOrigin::predicate(move |origin: &HeaderValue, parts| {
@@ -94,13 +107,22 @@ impl Access {
         });
         CorsLayer::new()
             .allow_origin(may_call)
-            .allow_methods(Any)
-            .allow_headers(Any)
+            .allow_methods([
+                Method::GET,
+                Method::HEAD,
+                Method::POST,
+                Method::PUT,
+                Method::PATCH,
+                Method::DELETE,
+            ])
+            .allow_headers(AllowHeaders::mirror_request())
             .expose_headers([
                 REQUEST_ID,
                 REPLAYED,
                 RETRY_AFTER,
-                HeaderName::from_static("allow"),
+                ALLOW,
+                LINK,
+                WWW_AUTHENTICATE,
             ])
     }
 
@@ -115,11 +137,21 @@ impl Access {
             || is_own(&origin, headers)
     }
 
-    /// What the sender of a request may do. It is this machine's user if the request came to and names
+    /// What the sender of a request may do. It is this machine's user if the request came from and names
     /// this machine, and no proxy passed it on.
-    fn permissions(&self, is_local: bool, host: Option<&str>, headers: &HeaderMap) -> Permissions {
+    ///
+    /// What comes from a loopback address also came to one, or from a program of this machine that chose
+    /// its own address. The reverse is not true of every network (`route_localnet`).
+    fn permissions(
+        &self,
+        peer: Option<IpAddr>,
+        host: Option<&str>,
+        headers: &HeaderMap,
+    ) -> Permissions {
+        let is_local = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
         let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(name));
-        if is_local && !is_forwarded && host.is_none_or(is_this_machine) {
+        let host = host.map(str::to_ascii_lowercase);
+        if is_local && !is_forwarded && host.is_some_and(|host| is_this_machine(&host)) {
             self.0.local_permissions
         } else {
             self.0.permissions
@@ -140,16 +172,15 @@ pub(crate) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map(|ConnectInfo(peer)| peer.ip());
     // Other machines, where they reach the server at all, may call it anyway.
-    let is_local = request
-        .extensions()
-        .get::<ConnectInfo<SocketAddr>>()
-        .is_none_or(|ConnectInfo(peer)| peer.ip().to_canonical().is_loopback());
+    let may_be_local = peer.is_none_or(|peer| peer.to_canonical().is_loopback());
     let host = match request.uri().host() {
         Some(host) => Some(host.to_owned()),
         None => host_of(request.headers()),
     };
-    if is_local && host.as_ref().is_some_and(|host| !access.allows_host(host)) {
+    if may_be_local && host.as_ref().is_some_and(|host| !access.allows_host(host)) {
         return refuse(&Problem::Forbidden(format!(
             "This server answers to localhost and to IP addresses; to allow another name, list its \
              origin in {ALLOWED_ORIGINS}"
@@ -162,7 +193,7 @@ pub(crate) async fn guard(
              {ALLOWED_ORIGINS}"
         )));
     }
-    let permissions = access.permissions(is_local, host.as_deref(), request.headers());
+    let permissions = access.permissions(peer, host.as_deref(), request.headers());
     request.extensions_mut().insert(permissions);
     next.run(request).await
 }
@@ -208,7 +239,7 @@ fn is_own(origin: &str, headers: &HeaderMap) -> bool {
 fn is_this_machine(host: &str) -> bool {
     host == "localhost"
         || host.ends_with(".localhost")
-        || address(host).is_some_and(|address| address.is_loopback())
+        || address(host).is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 fn address(host: &str) -> Option<IpAddr> {
@@ -282,6 +313,107 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(access.allows_host(host), answers, "{host}");
+        }
+    }
+
+    #[test]
+    fn only_the_user_of_this_machine_sees_all_unless_the_setting_says_otherwise() {
+        let at = |setting: &'static str| {
+            let variable =
+                |name: &str| (name == Permissions::ANONYMOUS_SEES_ALL).then(|| setting.to_owned());
+            Access::read(variable).unwrap()
+        };
+        let (unset, no, yes) = (at(""), at("false"), at("true"));
+        let forwarded = |name: &'static str| (name, "for=192.0.2.1");
+        for (peer, host, header, is_user) in [
+            ("127.0.0.1", Some("localhost"), None, true),
+            ("127.0.0.1", Some("LocalHost"), None, true),
+            ("127.0.0.1", Some("app.localhost"), None, true),
+            ("127.0.0.1", Some("127.0.0.1"), None, true),
+            ("127.9.9.9", Some("127.9.9.9"), None, true),
+            ("::1", Some("[::1]"), None, true),
+            ("::ffff:127.0.0.1", Some("[::ffff:127.0.0.1]"), None, true),
+            (
+                "127.0.0.1",
+                Some("localhost"),
+                Some(("accept", "*/*")),
+                true,
+            ),
+            // Through a proxy that keeps the host, or the address of another machine.
+            ("127.0.0.1", Some("daissy.example"), None, false),
+            ("127.0.0.1", Some("192.0.2.7"), None, false),
+            ("127.0.0.1", Some("localhost.evil.example"), None, false),
+            ("127.0.0.1", Some(""), None, false),
+            ("127.0.0.1", None, None, false),
+            (
+                "127.0.0.1",
+                Some("localhost"),
+                Some(forwarded("forwarded")),
+                false,
+            ),
+            (
+                "127.0.0.1",
+                Some("localhost"),
+                Some(forwarded("x-forwarded-for")),
+                false,
+            ),
+            (
+                "127.0.0.1",
+                Some("localhost"),
+                Some(("x-forwarded-for", "")),
+                false,
+            ),
+            ("192.0.2.1", Some("localhost"), None, false),
+            ("192.0.2.1", Some("192.0.2.7"), None, false),
+            ("2001:db8::1", Some("localhost"), None, false),
+            ("::ffff:192.0.2.1", Some("localhost"), None, false),
+            // Of a server that does not know the peer.
+            ("", Some("localhost"), None, false),
+        ] {
+            let asked = format!("{peer} {host:?} {header:?}");
+            let headers = header.map(|(name, value)| {
+                let name = HeaderName::from_static(name);
+                (name, HeaderValue::from_static(value))
+            });
+            let headers = headers.into_iter().collect();
+            let sees_all = |access: &Access| {
+                let permissions = access.permissions(peer.parse().ok(), host, &headers);
+                permissions.anonymous_sees_all
+            };
+            assert_eq!(sees_all(&unset), is_user, "{asked}");
+            assert!(!sees_all(&no), "{asked}");
+            assert!(sees_all(&yes), "{asked}");
+        }
+    }
+
+    #[test]
+    fn what_callers_may_erase_does_not_depend_on_where_they_are() {
+        for (setting, may_erase) in [("", false), ("false", false), ("true", true)] {
+            let variable =
+                |name: &str| (name == Permissions::CALLERS_MAY_ERASE).then(|| setting.to_owned());
+            let access = Access::read(variable).unwrap();
+            for peer in ["127.0.0.1", "192.0.2.1"] {
+                let (peer, headers) = (peer.parse().ok(), HeaderMap::new());
+                let permissions = access.permissions(peer, Some("localhost"), &headers);
+                assert_eq!(
+                    permissions.callers_may_erase, may_erase,
+                    "{setting} {peer:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_setting_that_is_neither_true_nor_false_and_half_an_issuer_are_refused() {
+        for (name, value) in [
+            (Permissions::ANONYMOUS_SEES_ALL, "yes"),
+            (Permissions::CALLERS_MAY_ERASE, "1"),
+            ("JWT_ISSUER", "https://issuer.example"),
+            ("JWT_AUDIENCE", "daissy"),
+        ] {
+            let variable = |asked: &str| (asked == name).then(|| value.to_owned());
+            let error = Access::read(variable).unwrap_err().to_string();
+            assert!(error.contains(name), "{name}: {error}");
         }
     }
 

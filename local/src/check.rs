@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use shared::database::{Connection, DatabaseError};
-use shared::store::rights;
+use shared::database::{Connection, DatabaseConfig, DatabaseError};
+use shared::store::rights::{self, Role};
 use tokio::time::timeout;
 use tokio_postgres::Row;
 
@@ -65,11 +65,7 @@ pub async fn check() -> Result<(), LocalError> {
 }
 
 async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
-    let connection = timeout(CONNECT_TIMEOUT, Connection::open(&database.config))
-        .await
-        .map_err(|_| LocalError::new("the database does not answer; check the host"))?
-        .map_err(|error| LocalError::new(format!("cannot connect: {error}")))?;
-
+    let connection = connect(&database.config).await?;
     let server = identify(&connection)
         .await
         .map_err(|error| LocalError::new(format!("cannot query the server: {error}")))?;
@@ -87,13 +83,16 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         _ => println!("TLS       off, sslmode {mode}"),
     }
 
-    let missing = rights::missing(&connection)
-        .await
-        .map_err(|error| LocalError::new(format!("cannot read the rights: {error}")))?;
-    if missing.is_empty() {
-        println!("rights    complete");
-    } else {
-        println!("rights    missing: {}", missing.join(", "));
+    let mut missing = missing_rights(&connection, Role::App).await?;
+    println!("rights    {}", described(&missing));
+    // Without a database of its own, `maintain` connects as the same user, who need not be able to erase.
+    if database.maintain_config.has_own_database {
+        let connection = connect(&database.maintain_config.database).await;
+        let connection = connection
+            .map_err(|error| LocalError::new(format!("MAINTAIN_DATABASE_URL: {error}")))?;
+        let to_maintain = missing_rights(&connection, Role::Maintain).await?;
+        println!("maintain  rights {}", described(&to_maintain));
+        missing.extend(to_maintain);
     }
 
     let report = migrate::status(&database.migrate_config)
@@ -109,6 +108,10 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
         );
     }
 
+    if let Some(legacy) = report.legacy {
+        println!("legacy    {legacy}");
+    }
+
     match (report.pending.is_empty(), missing.is_empty()) {
         (true, true) => Ok(()),
         (false, _) => Err(LocalError::new(
@@ -118,6 +121,26 @@ async fn examine(database: &LocalDatabase) -> Result<(), LocalError> {
             "the database user lacks rights; grant the ones listed above",
         )),
     }
+}
+
+async fn connect(config: &DatabaseConfig) -> Result<Connection, LocalError> {
+    timeout(CONNECT_TIMEOUT, Connection::open(config))
+        .await
+        .map_err(|_| LocalError::new("the database does not answer; check the host"))?
+        .map_err(|error| LocalError::new(format!("cannot connect: {error}")))
+}
+
+async fn missing_rights(connection: &Connection, role: Role) -> Result<Vec<String>, LocalError> {
+    rights::missing(connection, role)
+        .await
+        .map_err(|error| LocalError::new(format!("cannot read the rights: {error}")))
+}
+
+fn described(missing: &[String]) -> String {
+    if missing.is_empty() {
+        return "complete".to_owned();
+    }
+    format!("missing: {}", missing.join(", "))
 }
 
 async fn identify(connection: &Connection) -> Result<Server, DatabaseError> {

@@ -5,6 +5,7 @@ use std::env;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use maintain::MaintainConfig;
 use migrate::{MigrateConfig, Report};
 use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
@@ -38,8 +39,10 @@ const POLL: Duration = Duration::from_millis(100);
 pub struct LocalDatabase {
     /// How to connect.
     pub config: DatabaseConfig,
-    /// How to migrate it.
+    /// How to migrate it; the tables of the Python server are taken over only where a command says so.
     pub migrate_config: MigrateConfig,
+    /// How to maintain it.
+    pub maintain_config: MaintainConfig,
     /// A description for the person at the terminal.
     pub description: String,
     server: Option<PostgresServer>,
@@ -82,7 +85,8 @@ impl LocalDatabase {
         Ok(Some(Self {
             description: format!("{} ({name})", config.display_name()),
             config,
-            migrate_config: MigrateConfig::from_env().map_err(unusable)?,
+            migrate_config: without_takeover(MigrateConfig::from_env().map_err(unusable)?),
+            maintain_config: MaintainConfig::from_env().map_err(unusable)?,
             server: None,
         }))
     }
@@ -106,7 +110,8 @@ impl LocalDatabase {
         });
         let config = config.map_err(unusable)?;
         Ok(Self {
-            migrate_config: config.clone().into(),
+            migrate_config: without_takeover(config.clone().into()),
+            maintain_config: MaintainConfig::on(config.clone(), variable).map_err(unusable)?,
             config,
             description,
             server: None,
@@ -146,12 +151,17 @@ impl LocalDatabase {
         let Report {
             applied,
             schema_version,
+            taken_over,
             ..
         } = report.map_err(|error| LocalError::new(format!("{error} ({})", self.description)))?;
-        Ok(match applied.as_slice() {
+        let mut done = match applied.as_slice() {
             [] => format!("version {schema_version}, up to date"),
             names => format!("version {schema_version}, applied {}", names.join(", ")),
-        })
+        };
+        if let Some(taken_over) = taken_over {
+            done.push_str(&format!("\nlegacy    {taken_over}"));
+        }
+        Ok(done)
     }
 
     /// Stops the server, if it is our own.
@@ -190,6 +200,15 @@ async fn start_or_join() -> Result<Joined, PostgresError> {
 
 async fn start() -> Result<PostgresServer, PostgresError> {
     PostgresServer::start(&folder().join(SERVER_FOLDER), Durability::Durable).await
+}
+
+/// The same configuration for a command that its user may run beside the Python server, by mistake or to try
+/// it out: it must not move the tables away from under that server.
+fn without_takeover(config: MigrateConfig) -> MigrateConfig {
+    MigrateConfig {
+        legacy: None,
+        ..config
+    }
 }
 
 fn unusable(error: SettingsError) -> LocalError {

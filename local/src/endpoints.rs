@@ -6,6 +6,7 @@ use std::sync::Arc;
 use assistant::Assistant;
 use axum::Router;
 use chat::Chat;
+use export::Export;
 use history::History;
 use load_session::LoadSession;
 use reset::Reset;
@@ -46,6 +47,7 @@ type Serve = Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>;
 pub fn table() -> Vec<Entry> {
     vec![
         entry(|parts| Chat::new(Arc::clone(&parts.assistant))),
+        entry(|parts| Export::new(parts.store.clone())),
         entry(|parts| History::new(parts.store.clone())),
         entry(|parts| LoadSession::new(parts.store.clone())),
         entry(|parts| Reset::new(parts.store.clone())),

@@ -5,6 +5,17 @@
 --
 -- `cargo run -- verify` runs the same statement.
 with
+-- A session that is being erased is whole no more. Not materialized, or it would be a copy of everything.
+sessions as not materialized (
+    select *
+    from public.chat_sessions
+    where erased_at is null
+),
+messages as not materialized (
+    select m.*
+    from public.chat_messages m
+    join sessions using (session_id)
+),
 counted as (
     select
         session_id,
@@ -21,7 +32,7 @@ counted as (
         coalesce(max(json_bytes_through), 0) as json_bytes,
         min(timestamp) as first_message_time,
         max(timestamp) as last_message_time
-    from public.chat_messages
+    from messages
     group by session_id
 ),
 violations as (
@@ -50,7 +61,7 @@ violations as (
                 c.input_tokens, c.output_tokens, c.json_bytes, c.first_message_time,
                 c.last_message_time)
         )
-    from public.chat_sessions s
+    from sessions s
     left join counted c using (session_id)
     where s.message_count <> coalesce(c.message_count, 0)
        or s.user_messages <> coalesce(c.user_messages, 0)
@@ -64,16 +75,18 @@ violations as (
 
     union all
     select answer.session_id, 'answers', format('message %s answers nothing', answer.seq)
-    from public.chat_messages answer
+    from messages answer
     left join public.chat_messages question
         on question.session_id = answer.session_id
         and question.seq = answer.reply_to_seq
     where answer.role = 'assistant'
       and (question.role is distinct from 'user' or question.seq >= answer.seq)
+      -- The Python server could lose a question. Its answers name no model; those of a turn always do.
+      and (answer.reply_to_seq is not null or answer.model is not null)
 
     union all
     select session_id, 'answers', format('message %s is answered %s times', reply_to_seq, count(*))
-    from public.chat_messages
+    from messages
     where reply_to_seq is not null
     group by session_id, reply_to_seq
     having count(*) > 1
@@ -96,7 +109,7 @@ violations as (
                 end
                     then format('%s recordings are counted', audio_file_count)
             end as detail
-        from public.chat_messages
+        from messages
     ) sized
     where detail is not null
 
@@ -106,39 +119,52 @@ violations as (
         select
             session_id, seq, timestamp,
             lag(timestamp) over (partition by session_id order by seq) as before
-        from public.chat_messages
+        from messages
     ) timed
     where timestamp < before
 
     union all
     select session_id, 'lease', format('a turn holds it until %s', lease_until)
-    from public.chat_sessions
+    from sessions
     -- No turn may take longer: at most 900 s for the model, plus the time to begin and finish.
     where lease_until > clock_timestamp() + interval '910 seconds'
        or (lease_id is null) <> (lease_until is null)
 
     union all
     select copy.session_id, 'copies', 'the message it was copied at is not where it was'
-    from public.chat_sessions copy
+    from sessions copy
     -- A source may have been erased since.
-    join public.chat_sessions source on source.session_id = copy.forked_from_session_id
+    join sessions source on source.session_id = copy.forked_from_session_id
     left join public.chat_messages point
         on point.session_id = copy.forked_from_session_id
         and point.message_id = copy.forked_from_message_id
-    where source.erased_at is null
-      and point.seq is distinct from copy.forked_seq
+    where point.seq is distinct from copy.forked_seq
 
     union all
     select copy.session_id, 'copies', format('message %s is copied, or is not', m.seq)
-    from public.chat_sessions copy
-    join public.chat_messages m using (session_id)
+    from sessions copy
+    join messages m using (session_id)
     where (m.origin_message_id is not null) <> (m.seq <= coalesce(copy.forked_seq, 0))
 
     union all
-    select session_id, 'erased', 'it is erased and open'
-    from public.chat_sessions
+    select s.session_id, 'erased', 'it is recorded as erased, and open'
+    from sessions s
     join public.chat_erasures using (session_id)
-    where public.chat_sessions.erased_at is null
+
+    union all
+    select s.session_id, 'erased', 'it is marked as erased, and not recorded or recorded as finished'
+    from public.chat_sessions s
+    left join public.chat_erasures e using (session_id)
+    where s.erased_at is not null
+      and (e.session_id is null or e.finished_at is not null)
+
+    union all
+    select session_id, 'erased', format('%s events are left of it', count(*))
+    from public.chat_events
+    where not exists (
+        select from public.chat_sessions s where s.session_id = chat_events.session_id
+    )
+    group by session_id
 )
 select session_id, invariant, detail
 from violations

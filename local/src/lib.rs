@@ -1,7 +1,7 @@
 //! The whole API behind one port: the same handlers as the Lambda functions, with its own PostgreSQL
 //! unless `DATABASE_URL` names another.
 //!
-//! `cargo run` serves; the commands `migrate`, `check` and `verify` do their work and exit.
+//! `cargo run` serves; the other commands do their work and exit.
 
 // Its output is its interface.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
@@ -12,28 +12,46 @@ mod database;
 pub mod endpoints;
 mod env_file;
 mod error;
+mod maintain;
 pub mod openapi;
 pub mod postgres;
 mod progress;
 pub mod router;
+mod schema;
 mod server;
 mod service;
 pub mod supervisor;
+mod tokens;
+mod transfer;
 pub mod verify;
 
 use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
-use database::LocalDatabase;
 pub use error::LocalError;
+use maintain::Erase;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
   (none)    serve the API on http://127.0.0.1:8000
-  migrate   bring the schema of the database up to date
+  migrate [--owner OWNER]
+            bring the schema of the database up to date; take over the tables of the Python server, if it
+            has them. OWNER, such as jwt:alice, is for the sessions that name no user
+  migrate --drop-legacy
+            drop those tables, which are kept as the way back
   check     test the connection: server, TLS, schema, rights
   verify    check every session: order, counters, answers, leases; name some sessions for each kind
             of violation, or all of them with --all
+  export FILE
+            write all sessions, with their owners, to a new file in JSON Lines
+  import FILE [--owner OWNER]
+            read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
+            those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
+            lines name none
+  maintain  erase what was deleted, and what RETENTION_DAYS has expired
+  erase     erase everything of --owner OWNER (such as jwt:alice); --dry-run only counts, --yes asks
+            nothing
   help      show this
 
 While the server runs, the other commands use its database.
@@ -50,17 +68,28 @@ pub fn main() -> ExitCode {
     // Retries of a download are not logged: its final error says enough.
     let endpoints = endpoints::table();
     let functions = endpoints.iter().map(|endpoint| endpoint.name);
-    let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
+    let packages: Vec<&str> = functions.chain(["migrate", "maintain", "local"]).collect();
     shared::logging::init_plain("warn,reqwest_retry=error", &packages);
 
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => run(server::serve()),
-        ["migrate"] => run(migrate()),
+        ["migrate"] => run(schema::migrate(None)),
+        ["migrate", "--owner", owner] => run(schema::migrate(Some(owner))),
+        ["migrate", "--drop-legacy"] => run(schema::drop_legacy()),
         ["check"] => run(check::check()),
         ["verify"] => run(verify::verify(false)),
         ["verify", "--all"] => run(verify::verify(true)),
+        ["export", file] => run(transfer::export::export(Path::new(file))),
+        ["import", file] => run(transfer::import::import(Path::new(file), None)),
+        ["import", file, "--owner", owner] => {
+            run(transfer::import::import(Path::new(file), Some(owner)))
+        }
+        ["maintain"] => run(maintain::maintain()),
+        ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => {
+            run(maintain::erase(erase))
+        }
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             ExitCode::SUCCESS
@@ -91,12 +120,4 @@ fn run(command: impl Future<Output = Result<(), LocalError>>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-async fn migrate() -> Result<(), LocalError> {
-    let database = LocalDatabase::open_or_join().await?;
-    let migrated = database.migrate().await;
-    database.close().await;
-    println!("schema    {}", migrated?);
-    Ok(())
 }

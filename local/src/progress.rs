@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressStyle};
+
 /// The time before the first message, and the resolution of the later ones.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -26,4 +28,13 @@ pub async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
             }
         }
     }
+}
+
+/// A bar on the terminal; nothing where the output is not one.
+pub(crate) fn bar(length: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
 }

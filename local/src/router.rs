@@ -19,6 +19,7 @@ use crate::access::{Access, guard};
 use crate::endpoints::{self, Parts};
 use crate::openapi;
 use crate::service::refuse;
+use crate::tokens::authorize;
 
 /// Time that a request may take beyond the model's timeout.
 const TURN_MARGIN: Duration = Duration::from_secs(9);
@@ -39,6 +40,8 @@ pub fn router(
         .iter()
         .map(|endpoint| endpoint.serve(&parts, &reporter, limit))
         .fold(Router::new(), Router::merge)
+        .route_layer(from_fn_with_state(access.tokens().clone(), authorize))
+        // What follows needs no token.
         .route(openapi::PATH, openapi::route())
         .fallback(not_found)
         .layer(from_fn_with_state(access, guard))

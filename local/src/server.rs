@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use crate::access::Access;
 use crate::database::LocalDatabase;
 use crate::error::LocalError;
+use crate::maintain;
 use crate::router::router;
 
 const DEFAULT_HOST: &str = "127.0.0.1";
@@ -41,6 +42,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
     let access = Access::read(|name| env::var(name).ok())?;
+    let interval = maintain::interval().map_err(|error| LocalError::new(error.to_string()))?;
     // The port first: if it is taken, no database is started for nothing.
     let listener = listen().await?;
 
@@ -49,6 +51,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
         () = stop.clone().first() => return Ok(()),
     };
     let (mut database, router) = started;
+    let maintenance = maintain::keep_running(database.maintain_config.clone(), interval);
     let address = listener
         .local_addr()
         .map_err(|error| LocalError::new(error.to_string()))?;
@@ -64,6 +67,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
             served.map_err(|error| LocalError::new(error.to_string()))
         }
         error = database.keep_up() => Err(error),
+        () = maintenance => Ok(()),
     };
     println!("stopping");
     database.close().await;
@@ -122,6 +126,9 @@ async fn start(
     };
     println!("schema    {schema}");
     println!("model     {}", assistant_config.model.description());
+    if let Some(tokens) = access.tokens().description() {
+        println!("tokens    of {tokens}");
+    }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
     let router = router(store, assistant_config, Reporter::to_log(), access);
     Ok((database, router))

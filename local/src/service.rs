@@ -64,6 +64,11 @@ async fn read(mut body: Body) -> Result<Vec<u8>, axum::Error> {
     Ok(kept)
 }
 
+/// Reads a body that no one needs to its end.
+pub(crate) async fn drained(body: Body) {
+    let _ = timeout(REQUEST_TIMEOUT, read(body)).await;
+}
+
 /// The answer to a request that reaches no endpoint.
 pub(crate) fn refuse(problem: &Problem) -> Response {
     into_axum(refusal(problem, &new_request_id()))

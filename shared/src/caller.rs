@@ -31,6 +31,8 @@ pub struct Permissions {
     pub anonymous_sees_all: bool,
     /// Whether callers may erase their sessions.
     pub callers_may_erase: bool,
+    /// Whether callers may name sessions and messages by ids of the Python server that are no UUIDs.
+    pub legacy_ids: bool,
 }
 
 impl Permissions {
@@ -40,7 +42,10 @@ impl Permissions {
     /// The variable for [`Self::callers_may_erase`].
     pub const CALLERS_MAY_ERASE: &str = "CALLERS_MAY_ERASE";
 
-    /// Reads both variables; what is unset is not permitted.
+    /// The variable for [`Self::legacy_ids`].
+    pub const LEGACY_IDS: &str = "LEGACY_IDS";
+
+    /// Reads the variables; what is unset is not permitted.
     ///
     /// # Errors
     /// [`SettingsError`] when one is neither `true` nor `false`.
@@ -49,6 +54,7 @@ impl Permissions {
         Ok(Self {
             anonymous_sees_all: permitted(Self::ANONYMOUS_SEES_ALL)?,
             callers_may_erase: permitted(Self::CALLERS_MAY_ERASE)?,
+            legacy_ids: permitted(Self::LEGACY_IDS)?,
         })
     }
 }
@@ -75,6 +81,12 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The kind with this name in an owner's stored form.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Jwt => "jwt",
@@ -91,7 +103,18 @@ impl Display for Owner {
     }
 }
 
+impl Kind {
+    const ALL: [Self; 4] = [Self::Jwt, Self::Lambda, Self::CognitoIdentity, Self::Iam];
+}
+
 impl Owner {
+    /// The identity in its stored form; `None` if this is not one.
+    #[must_use]
+    pub fn parse(key: &str) -> Option<Self> {
+        let (kind, subject) = key.split_once(':')?;
+        Self::new(Kind::parse(kind)?, subject)
+    }
+
     /// An identity that is vouched for; `None` if the subject is blank or contains NUL.
     #[must_use]
     pub fn new(kind: Kind, subject: &str) -> Option<Self> {
@@ -177,6 +200,17 @@ mod tests {
             sessions[1].to_string(),
             "fb3ff5b1-8c8a-8608-923d-d126e96a1a5f"
         );
+    }
+
+    #[test]
+    fn an_owner_is_read_from_its_stored_form() {
+        for kind in Kind::ALL {
+            let owner = Owner::new(kind, "a:b").unwrap();
+            assert_eq!(Owner::parse(&owner.to_string()), Some(owner));
+        }
+        for key in ["", "alice", "jwt:", "other:alice", "JWT:alice"] {
+            assert_eq!(Owner::parse(key), None, "{key}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod database;
 pub mod http;
 mod https;
 pub mod ids;
+pub mod jwt;
 pub mod lambda;
 pub mod logging;
 pub mod observed;

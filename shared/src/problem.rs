@@ -8,9 +8,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::database::{DatabaseError, DatabaseErrorKind};
+use crate::jwt::IssuerError;
 
 /// How long a caller is told to wait when the database could not be reached.
 const DATABASE_RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// How long a caller is told to wait when the issuer of its token could not be reached.
+const ISSUER_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// How long a caller is told to wait while another turn is in progress; a turn takes a few seconds.
 const BUSY_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -26,12 +30,15 @@ pub enum Problem {
     InvalidRequest(String),
     /// A cursor that this API did not issue for this session.
     #[error(
-        "`{0}` is not a cursor of this session; use the `next_cursor` of an earlier page unchanged"
+        "`{0}` is not a cursor that was given out for this; use the one of an earlier page unchanged"
     )]
     InvalidCursor(&'static str),
     /// An authorizer is configured, but nothing that it passed on identifies a caller.
     #[error("The credentials do not identify a caller; sign in again")]
     Unauthorized,
+    /// A token could not be checked, because its issuer's keys are not known.
+    #[error("The token cannot be checked, because its issuer cannot be reached; retry later")]
+    IssuerUnavailable(#[source] IssuerError),
     /// The caller may not do this. Says what to do.
     #[error("{0}")]
     Forbidden(String),
@@ -154,6 +161,7 @@ impl Problem {
         match self.root() {
             Self::SessionBusy => Some(BUSY_RETRY_AFTER),
             Self::DatabaseUnavailable(_) => Some(DATABASE_RETRY_AFTER),
+            Self::IssuerUnavailable(_) => Some(ISSUER_RETRY_AFTER),
             _ => None,
         }
     }
@@ -221,6 +229,7 @@ impl Problem {
             Self::InvalidRequest(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             Self::InvalidCursor(_) => (StatusCode::BAD_REQUEST, "invalid_cursor"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            Self::IssuerUnavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "issuer_unavailable"),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::SessionNotFound(_) => (StatusCode::NOT_FOUND, "session_not_found"),
             Self::MessageNotFound(_) => (StatusCode::NOT_FOUND, "message_not_found"),

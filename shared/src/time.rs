@@ -1,5 +1,7 @@
 //! Times as the API writes them: RFC 3339, UTC, microseconds.
 
+use std::fmt::{self, Display};
+
 use serde::{Serialize, Serializer, ser::Error};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -24,14 +26,21 @@ pub fn from_microseconds(microseconds: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1000).ok()
 }
 
+impl Timestamp {
+    fn text(self) -> Result<String, time::error::Format> {
+        self.0.to_offset(UtcOffset::UTC).format(FORMAT)
+    }
+}
+
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let text = self
-            .0
-            .to_offset(UtcOffset::UTC)
-            .format(FORMAT)
-            .map_err(S::Error::custom)?;
-        serializer.serialize_str(&text)
+        serializer.serialize_str(&self.text().map_err(S::Error::custom)?)
+    }
+}
+
+impl Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text().map_err(|_| fmt::Error)?)
     }
 }
 

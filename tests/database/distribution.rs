@@ -30,6 +30,13 @@ async fn every_key_of_a_conversation_contains_its_session() {
     let mut known: Vec<_> = known.collect();
     known.sort_unstable();
     assert_eq!(with_session, known, "say where a new table belongs");
+    let parts = statements::PARTS.iter().map(|part| part.table);
+    let mut erased: Vec<_> = parts.chain(["chat_sessions"]).collect();
+    erased.sort_unstable();
+    assert_eq!(
+        erased, CONVERSATION_TABLES,
+        "a new table is erased with its session"
+    );
 
     let keys = "select c.relname::text, i.relname::text, array(
             select a.attname::text from pg_attribute a
@@ -93,7 +100,7 @@ async fn every_statement_names_the_session_it_looks_at() {
             }
         }
         match statement.scope {
-            Scope::Schema | Scope::Maintenance => continue,
+            Scope::Schema | Scope::Maintain => continue,
             Scope::Owner => {
                 for text in texts {
                     let without = without_owner(&text);
@@ -112,6 +119,11 @@ async fn every_statement_names_the_session_it_looks_at() {
             }
         }
     }
+    let by_maintain = statements::BY_MAINTAIN.iter();
+    for statement in by_maintain {
+        let names = bodies.iter().map(|(name, _)| name);
+        called.extend(names.filter(|name| statement.sql.contains(name.as_str())));
+    }
     // Functions may call others.
     let is_called = |name: &String| {
         called.contains(name)
@@ -128,6 +140,63 @@ async fn every_statement_names_the_session_it_looks_at() {
         unused.is_empty(),
         "functions that nothing calls: {unused:?}"
     );
+}
+
+#[test]
+fn only_maintain_deletes_and_looks_at_all_sessions() {
+    let of_parts = statements::PARTS
+        .iter()
+        .flat_map(|part| [part.erase, part.count]);
+    let by_maintain: Vec<_> = statements::BY_MAINTAIN
+        .iter()
+        .copied()
+        .chain(of_parts)
+        .collect();
+    for statement in &by_maintain {
+        assert_eq!(statement.scope, Scope::Maintain, "{}", statement.name);
+        // What belongs to a session is found with it, and so is where the session is.
+        let unbound: Vec<_> = unbound_tables(statement.sql)
+            .into_iter()
+            .filter(|found| !found.starts_with("chat_sessions"))
+            .collect();
+        assert!(unbound.is_empty(), "{}: {unbound:?}", statement.name);
+    }
+    let deleting: Vec<_> = by_maintain
+        .iter()
+        .filter(|statement| statement.sql.contains("delete from"))
+        // Its table belongs to no session.
+        .filter(|statement| {
+            !statement
+                .sql
+                .contains("delete from public.chat_search_parts")
+        })
+        .collect();
+    assert_eq!(deleting.len(), CONVERSATION_TABLES.len());
+    for statement in deleting {
+        let is_bound = ["s.erased_at is not null", "for update of e"]
+            .iter()
+            .all(|words| statement.sql.contains(words));
+        assert!(
+            is_bound,
+            "{}: of marked sessions, one run at a time",
+            statement.name
+        );
+    }
+    for statement in statements::ALL {
+        assert_ne!(statement.scope, Scope::Maintain, "{}", statement.name);
+        assert!(!statement.sql.contains("delete from"), "{}", statement.name);
+    }
+    let comment = Regex::new("--.*").unwrap();
+    let migrations = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations"));
+    for file in migrations.unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = comment.replace_all(&text, "");
+        for table in CONVERSATION_TABLES {
+            let delete = Regex::new(&format!(r"delete from public\.{table}\b")).unwrap();
+            assert!(!delete.is_match(&text), "{}: {table}", path.display());
+        }
+    }
 }
 
 #[test]

@@ -248,11 +248,18 @@ async fn a_table_or_column_that_is_missing_says_to_migrate() {
     let breaks = [
         (
             "drop table chat_messages",
-            &["history", "service status", "load", "chat", "search"][..],
+            &[
+                "history",
+                "service status",
+                "load",
+                "chat",
+                "export",
+                "search",
+            ][..],
         ),
         (
             "alter table chat_messages drop column reply_to_seq",
-            &["chat"],
+            &["chat", "export"],
         ),
         (
             "alter table chat_sessions drop column lease_until",
@@ -260,7 +267,7 @@ async fn a_table_or_column_that_is_missing_says_to_migrate() {
         ),
         (
             "alter table chat_messages drop column metadata",
-            &["history", "load", "chat"],
+            &["history", "load", "chat", "export"],
         ),
         ("drop table refinery_schema_history", &["service status"]),
     ];

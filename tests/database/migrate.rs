@@ -182,10 +182,18 @@ async fn tables_with_rows_are_carried_along_from_every_version() {
     }
 }
 
-/// Copies the rows of both tables into another database.
+/// Copies the rows of both tables into another database, without what that works out by itself.
 async fn copy_rows(filled: &TestApi, database: &str) {
     let source = filled.connection().await;
+    let target = postgres::connect(&postgres::server().url(database)).await;
     for table in ["chat_sessions", "chat_messages"] {
+        let columns = format!(
+            "select string_agg(column_name, ', ') from information_schema.columns
+             where table_schema = 'public' and table_name = '{table}'
+               and is_generated = 'NEVER' and is_identity = 'NO'"
+        );
+        let columns = target.client().query_typed_one(&columns, &[]).await;
+        let columns: String = columns.unwrap().get(0);
         let rows = source
             .client()
             .query_typed(&format!("select to_jsonb(t)::text from {table} t"), &[])
@@ -196,8 +204,8 @@ async fn copy_rows(filled: &TestApi, database: &str) {
             postgres::run(
                 database,
                 &format!(
-                    "insert into {table} overriding user value
-                     select * from jsonb_populate_record(null::{table}, '{row}')"
+                    "insert into {table} ({columns})
+                     select {columns} from jsonb_populate_record(null::{table}, '{row}')"
                 ),
             )
             .await;

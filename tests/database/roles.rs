@@ -1,4 +1,4 @@
-//! The two roles: one owns the tables, the other has only the rights that the functions need.
+//! The roles: one owns the tables, the others have only the rights that the functions and `maintain` need.
 
 use migrate::{MigrateConfig, RoleLogin, known_migrations, migrate};
 use shared::caller::REQUEST_TIMEOUT;
@@ -36,6 +36,37 @@ async fn the_role_of_the_functions_has_no_other_rights_than_they_need() {
 }
 
 #[tokio::test]
+async fn the_role_of_maintain_deletes_and_has_no_other_rights_than_it_needs() {
+    let api = TestApi::start().await;
+    api.session(&["Hi"]).await;
+    let maintain = postgres::connect(&postgres::maintain_url(&api.database)).await;
+
+    for statement in [
+        "insert into chat_sessions (session_id) values (gen_random_uuid())",
+        "update chat_messages set content = 'something else'",
+        "insert into chat_events (session_id, event_id, kind)
+         values (gen_random_uuid(), gen_random_uuid(), 'reset')",
+        "delete from chat_erasures",
+        "truncate chat_messages",
+        "drop table chat_messages",
+        "alter table chat_sessions add column x int",
+        "create table other (x int)",
+        "set role daissy_owner",
+        "set role daissy_app",
+    ] {
+        let refused = maintain
+            .client()
+            .batch_execute(statement)
+            .await
+            .unwrap_err();
+        let state = refused.code().map(tokio_postgres::error::SqlState::code);
+        assert_eq!(state, Some("42501"), "{statement}");
+    }
+    let deletion = "delete from chat_messages; delete from chat_events; delete from chat_sessions";
+    maintain.client().batch_execute(deletion).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_limits_of_the_functions_end_a_statement_before_those_of_their_role() {
     let api = TestApi::start().await;
     let url = postgres::server().url(&api.database);
@@ -57,6 +88,7 @@ async fn the_tables_belong_to_their_owner_no_matter_which_role_migrates() {
     let config = MigrateConfig {
         database: DatabaseConfig::parse(&url).unwrap(),
         create_roles: Some(RoleLogin::Password),
+        legacy: None,
     };
     let connection = postgres::connect(&url).await;
     let owners =
@@ -93,7 +125,7 @@ async fn an_administrator_without_superuser_rights_can_set_everything_up() {
     // As on managed servers: may create roles, owns the database, is a member of the existing roles.
     let statements = format!(
         "create role {administrator} login createrole password 'p';
-         grant daissy_owner, daissy_app to {administrator} with admin option;
+         grant daissy_owner, daissy_app, daissy_maintain to {administrator} with admin option;
          alter database {database} owner to {administrator}"
     );
     postgres::run("postgres", &statements).await;
@@ -103,6 +135,7 @@ async fn an_administrator_without_superuser_rights_can_set_everything_up() {
     let config = MigrateConfig {
         database: DatabaseConfig::parse(&url).unwrap(),
         create_roles: Some(RoleLogin::Password),
+        legacy: None,
     };
 
     let report = migrate(&config).await.unwrap();

@@ -40,6 +40,8 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     assert_eq!(proxy.take_round_trips(), 1, "reset");
     assert_eq!(api.sessions("").await.status, 200);
     assert_eq!(proxy.take_round_trips(), 1, "a list of sessions");
+    assert_eq!(api.export("").await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "an export");
     assert_eq!(api.find(session_id).await.status, 200);
     assert_eq!(proxy.take_round_trips(), 1, "a session");
     let change = json!({ "title": "A title", "metadata": { "a": 1 } });

@@ -1,5 +1,5 @@
 //! The functions themselves in the Lambda emulator: cold and warm, several instances concurrently, and
-//! `migrate` invoked by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
+//! `migrate` and `maintain` invoked by hand. With `TESTS_API=emulator` the tests of each endpoint run there, too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,4 +152,50 @@ async fn migrate_is_invoked_by_hand_with_the_events_of_the_project() {
         .await;
     assert!(!well, "{printed}");
     assert!(printed.contains("unknown action"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn maintain_is_invoked_by_a_schedule_and_by_hand_with_the_events_of_the_project() {
+    let database = postgres::migrated_database().await;
+    let url = postgres::maintain_url(&database);
+    let sessions = "insert into chat_sessions (session_id, owner, created_at)
+        values (gen_random_uuid(), 'jwt:alice', now()), (gen_random_uuid(), 'jwt:alice', '2020-01-01')";
+    postgres::run(&database, sessions).await;
+    let settings = [("DATABASE_URL", url.as_str()), ("RETENTION_DAYS", "365")];
+    let emulator = Emulator::with_functions(&["maintain"], &settings, 1);
+    let event = |name: &str| format!("{}/events/{name}", env!("CARGO_MANIFEST_DIR"));
+    let erased = |printed: &str| -> Value {
+        let report: Value = serde_json::from_str(printed).unwrap();
+        json!([
+            report["action"],
+            report["dry_run"],
+            report["erased"]["sessions"]
+        ])
+    };
+
+    let scheduled = event("maintain-schedule.json");
+    let (well, printed) = emulator
+        .invoke("maintain", &["--data-file", &scheduled])
+        .await;
+    assert!(well, "{printed}");
+    assert_eq!(erased(&printed), json!(["run", false, 1]));
+
+    let counted = event("maintain-erase.json");
+    let (well, printed) = emulator
+        .invoke("maintain", &["--data-file", &counted])
+        .await;
+    assert!(well, "{printed}");
+    assert_eq!(erased(&printed), json!(["erase", true, 1]));
+
+    let (well, printed) = emulator
+        .invoke("maintain", &["--data-ascii", r#"{"action": "erase"}"#])
+        .await;
+    assert!(!well, "{printed}");
+    assert!(printed.contains("jwt:alice"), "{printed}");
+    // It keeps no connection, which would keep a cluster from pausing.
+    let connection = postgres::connect(&postgres::server().url(&database)).await;
+    let connections = "select count(*) from pg_stat_activity where usename = 'daissy_maintain'
+        and datname = current_database()";
+    let row = connection.client().query_typed_one(connections, &[]).await;
+    assert_eq!(row.unwrap().get::<_, i64>(0), 0);
 }

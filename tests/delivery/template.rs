@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use axum::http::Method;
 use local::endpoints;
+use maintain::MaintainConfig;
 use serde_json::{Value, json};
+use shared::database::DatabaseConfig;
 use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
 
@@ -19,6 +21,9 @@ const COLD_START: u64 = 2;
 /// The time that Lambda may need to reactivate a function in a VPC that was not called for weeks, in
 /// seconds.
 const LAMBDA_WAKES: u64 = 90;
+
+/// The functions without a route.
+const WITHOUT_A_ROUTE: [&str; 2] = ["maintain", "migrate"];
 
 /// The statements that may use a `*` in a resource, and why.
 const MANY_RESOURCES: [(&str, &str); 1] = [(
@@ -221,10 +226,66 @@ fn only_chat_may_ask_the_model_and_only_migrate_may_change_the_schema() {
 }
 
 #[test]
+fn only_maintain_may_delete() {
+    let template = template();
+    for what in ["/daissy_maintain", "MaintainSecretArn"] {
+        assert_eq!(who_may(&template, what), ["MaintainFunction"], "{what}");
+    }
+}
+
+#[test]
+fn the_schedule_can_be_changed_and_turned_off() {
+    let template = template();
+    let maintain = &template["Resources"]["MaintainFunction"]["Properties"];
+    let schedule = &maintain["Events"]["Schedule"]["Properties"];
+    let expression = json!({ "Fn::If": [
+        "HasMaintainSchedule", { "Ref": "MaintainSchedule" }, "rate(1 day)",
+    ] });
+    assert_eq!(schedule["Schedule"], expression);
+    let state = json!({ "Fn::If": ["HasMaintainSchedule", "ENABLED", "DISABLED"] });
+    assert_eq!(schedule["State"], state);
+    // A paused cluster is woken by each run.
+    let parameter = &template["Parameters"]["MaintainSchedule"];
+    assert_eq!(parameter["Default"], "rate(1 hour)");
+    let pattern = regex::Regex::new(parameter["AllowedPattern"].as_str().unwrap()).unwrap();
+    for expression in ["", "rate(5 minutes)", "cron(0 3 * * ? *)"] {
+        assert!(pattern.is_match(expression), "{expression}");
+    }
+    for expression in ["hourly", "rate()", "1 hour"] {
+        assert!(!pattern.is_match(expression), "{expression}");
+    }
+}
+
+#[test]
+fn every_number_of_days_that_the_template_takes_is_one_that_maintain_takes() {
+    let template = template();
+    let pattern = &template["Parameters"]["RetentionDays"]["AllowedPattern"];
+    let pattern = regex::Regex::new(pattern.as_str().unwrap()).unwrap();
+    let database = DatabaseConfig::parse("postgresql://u@localhost/d").unwrap();
+    for days in [
+        "", "1", "30", "9999", "35999", "0", "36501", "99999", "1.5", "-1", "a",
+    ] {
+        let is_known = pattern.is_match(days);
+        let read = MaintainConfig::on(database.clone(), |name| {
+            (name == "RETENTION_DAYS").then(|| days.to_owned())
+        });
+        assert!(!is_known || read.is_ok(), "{days}");
+        assert_eq!(
+            is_known,
+            ["", "1", "30", "9999", "35999"].contains(&days),
+            "{days}"
+        );
+    }
+}
+
+#[test]
 fn every_function_is_built_logged_traced_and_ends_before_its_caller_gives_up() {
     let (template, cargo) = (template(), cargo_toml());
     let functions = functions(&template);
-    assert_eq!(functions.len(), endpoints::table().len() + 1);
+    assert_eq!(
+        functions.len(),
+        endpoints::table().len() + WITHOUT_A_ROUTE.len()
+    );
     for (name, function) in functions {
         let package = package(function);
         assert_eq!(
@@ -251,7 +312,7 @@ fn every_function_is_built_logged_traced_and_ends_before_its_caller_gives_up() {
         let timeout = property("/Timeout").as_u64().unwrap();
         let with_a_cold_start = timeout + COLD_START;
         let in_time = with_a_cold_start <= API_TIMEOUT;
-        assert!(package == "migrate" || in_time, "{name}");
+        assert!(WITHOUT_A_ROUTE.contains(&package) || in_time, "{name}");
     }
 }
 
@@ -411,7 +472,8 @@ fn the_new_cluster_listens_on_the_port_that_all_clients_use() {
         .into_iter()
         .filter(|text| text.starts_with("postgresql://daissy_"))
         .collect();
-    assert_eq!(urls.len(), 2);
+    // Of the endpoints, of migrate and of maintain.
+    assert_eq!(urls.len(), 3);
     assert!(urls.iter().all(|url| url.contains(":5432/")), "{urls:?}");
     let rules = objects_with(&template["Resources"], "FromPort");
     let to_the_database = rules.iter().filter(|rule| rule["FromPort"] == *port);
@@ -441,8 +503,8 @@ fn a_function_changes_only_after_the_resources_it_needs() {
                 .chain(own.map(|(_, value)| value))
                 .any(|value| texts(value).contains(&what))
         };
-        let is_migrate = package(function) == "migrate";
-        assert_eq!(needs("ProxyTargets"), !is_migrate, "{name}");
+        let is_direct = WITHOUT_A_ROUTE.contains(&package(function));
+        assert_eq!(needs("ProxyTargets"), !is_direct, "{name}");
         for way in ["PrivateInternetRoute", "BedrockEndpoint"] {
             assert_eq!(needs(way), package(function) == "chat", "{name}: {way}");
         }
@@ -587,6 +649,22 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
         (&[NEW], &[]),
         (&[EXISTING], &["ExistingDatabaseNeedsItsSecret"]),
         (&[NEW, SECRET], &["NewDatabaseHasItsOwnSettings"]),
+        (
+            &[NEW, ("MaintainSecretArn", "arn:secret")],
+            &["NewDatabaseHasItsOwnSettings"],
+        ),
+        (
+            &[NEW, ("RetentionIncludesPinned", "true")],
+            &["PinnedSessionsExpireWithTheOthers"],
+        ),
+        (
+            &[
+                NEW,
+                ("RetentionIncludesPinned", "true"),
+                ("RetentionDays", "30"),
+            ],
+            &[],
+        ),
         (&[NEW, KEY], &["TheBuiltInModelNeedsNothing"]),
         // A paid model that is open to the world needs explicit consent.
         (
@@ -650,6 +728,10 @@ fn every_entry_point_asks_for_a_token_if_there_is_an_issuer() {
                 assert!(url.is_null(), "{name} has a URL: {EXTEND}");
                 let events = properties["Events"].as_object().into_iter().flatten();
                 for (event, door) in events {
+                    // Nobody can call a schedule.
+                    if package(resource) == "maintain" && door["Type"] == "Schedule" {
+                        continue;
+                    }
                     assert_eq!(door["Type"], "HttpApi", "{name}, {event}: {EXTEND}");
                     // An event that names no API gets one that SAM creates, without security.
                     let api = door["Properties"]["ApiId"]["Ref"].as_str();

@@ -476,7 +476,12 @@ async fn it_opens_up_to_eight_connections_unless_the_setting_says_otherwise() {
     for (setting, expected) in [("", 8), ("2", 2)] {
         let proxy = Proxy::start(postgres::server().port()).await;
         let url = proxy.through(&postgres::server().url(&database));
-        let settings = [("DATABASE_URL", &*url), ("DATABASE_CONNECTIONS", setting)];
+        let settings = [
+            ("DATABASE_URL", &*url),
+            ("DATABASE_CONNECTIONS", setting),
+            // A run of `maintain` has a connection of its own.
+            ("MAINTAIN_EVERY_MINUTES", "0"),
+        ];
         let local = LocalRun::start(folder.path(), &settings).await;
         let before = proxy.connections();
 

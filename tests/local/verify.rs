@@ -72,6 +72,19 @@ async fn every_violation_names_its_session() {
             "insert into chat_erasures (session_id, message_count, on_behalf_of)
              select session_id, 4, 'operator' from chat_sessions",
         ),
+        ("erased", "update chat_sessions set erased_at = now()"),
+        (
+            "erased",
+            "insert into chat_erasures (session_id, message_count, on_behalf_of, finished_at)
+             select session_id, 4, 'operator', now() from chat_sessions;
+             update chat_sessions set erased_at = now()",
+        ),
+        (
+            "erased",
+            "insert into chat_events (session_id, event_id, kind)
+             select session_id, gen_random_uuid(), 'reset' from chat_sessions;
+             delete from chat_messages; delete from chat_sessions",
+        ),
     ];
     for (invariant, statement) in breaks {
         let api = TestApi::start().await;

@@ -3,13 +3,16 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use assistant::AssistantConfig;
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, Request};
+use axum::extract::ConnectInfo;
+use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use local::access::Access;
 use rig::sessions::filled_sessions;
 use serde_json::{Value, json};
@@ -33,13 +36,14 @@ use crate::proxy::Proxy;
 const INSTANCES: usize = 4;
 
 /// The requests that reach the database.
-pub const ENDPOINTS: [&str; 11] = [
+pub const ENDPOINTS: [&str; 12] = [
     "history",
     "status",
     "service status",
     "load",
     "reset",
     "chat",
+    "export",
     "list sessions",
     "find session",
     "change session",
@@ -57,8 +61,10 @@ const PERMISSIONS: [(&str, &str); 2] = [
 pub struct TestApi {
     /// Each has its own connection, like each environment of a function, or several if the settings say
     /// so.
-    environments: Vec<Environment>,
-    next: AtomicUsize,
+    environments: Arc<Vec<Environment>>,
+    next: Arc<AtomicUsize>,
+    /// The token that its requests carry, if any.
+    token: Option<String>,
     /// The name of its database.
     pub database: String,
 }
@@ -157,10 +163,26 @@ impl TestApi {
         for _ in 0..count {
             environments.push(Environment::start(url, settings).await);
         }
+        Self::of(environments, database)
+    }
+
+    fn of(environments: Vec<Environment>, database: String) -> Self {
         Self {
-            environments,
-            next: AtomicUsize::new(0),
+            environments: Arc::new(environments),
+            next: Arc::default(),
+            token: None,
             database,
+        }
+    }
+
+    /// The same API, called with this token: with the settings of an `Issuer`, one of its tokens makes
+    /// its subject the owner. Not in the emulator, which has no authorizer.
+    pub fn with_token(&self, token: impl Into<String>) -> Self {
+        Self {
+            environments: Arc::clone(&self.environments),
+            next: Arc::clone(&self.next),
+            token: Some(token.into()),
+            database: self.database.clone(),
         }
     }
 
@@ -180,12 +202,7 @@ impl TestApi {
         let (chat_config, access) = (chat_config(settings).await, access(settings));
         let store = Store::new(connected);
         let router = local::router::router(store, chat_config, reporter, access);
-        let api = Self {
-            environments: vec![Environment::Here(router)],
-            next: AtomicUsize::new(0),
-            database,
-        };
-        (api, lines)
+        (Self::of(vec![Environment::Here(router)], database), lines)
     }
 
     /// The API on a new database, connected through a proxy.
@@ -204,8 +221,12 @@ impl TestApi {
         tokio::spawn(async move { api.chat(body).await })
     }
 
-    /// Sends a request unchanged.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    /// Sends a request, with the token if there is one and the request has none.
+    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+        if let Some(token) = &self.token {
+            let token = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
+            request.headers_mut().entry(AUTHORIZATION).or_insert(token);
+        }
         let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
         self.environments[next].send(request).await
     }
@@ -336,6 +357,12 @@ impl TestApi {
         self.send_json(Method::PUT, &path, body).await
     }
 
+    /// `GET /chat/export`, with a query string.
+    pub async fn export(&self, query: &str) -> Answer {
+        self.request(Method::GET, &format!("/chat/export{query}"))
+            .await
+    }
+
     /// `GET /chat/search` for a query, with further parameters such as `&limit=1`.
     pub async fn search(&self, query: &str, more: &str) -> Answer {
         let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -369,6 +396,7 @@ impl TestApi {
             "service status" => self.service_status().await,
             "load" => self.load(session_id).await,
             "reset" => self.reset(session_id).await,
+            "export" => self.export("").await,
             "list sessions" => self.sessions("").await,
             "find session" => self.find(session_id).await,
             "change session" => self.change(session_id, json!({ "pinned": true })).await,
@@ -472,9 +500,14 @@ impl Environment {
         }
     }
 
-    async fn send(&self, request: Request<Body>) -> Answer {
+    async fn send(&self, mut request: Request<Body>) -> Answer {
         match self {
             Self::Here(router) => {
+                // What a client and a socket add.
+                let host = HeaderValue::from_static("localhost");
+                request.headers_mut().entry(HOST).or_insert(host);
+                let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+                request.extensions_mut().insert(ConnectInfo(peer));
                 let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.clone().oneshot(request).await.unwrap();
                 let (parts, body) = response.into_parts();

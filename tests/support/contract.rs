@@ -14,12 +14,18 @@ pub static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| yaml::read(include_str!("../../docs/openapi.yaml")));
 
 /// Headers that mean something to callers, so where they occur the document says so.
-const OUR_HEADERS: [&str; 3] = ["allow", "idempotent-replayed", "retry-after"];
+const OUR_HEADERS: [&str; 5] = [
+    "allow",
+    "idempotent-replayed",
+    "link",
+    "retry-after",
+    "www-authenticate",
+];
 
 /// Asserts that the document allows this answer to a request.
 ///
 /// `path` is that of the request or of its route, with or without a query string. Returns the body; null
-/// if it is empty.
+/// if it is empty, an array of its lines if it is JSON Lines, a string if it is no JSON.
 #[track_caller]
 pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &[u8]) -> Value {
     // The browser asks this of the server, not a caller of the API.
@@ -29,6 +35,7 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     let asked = format!("{method} {path}: {status}");
     assert!(!headers["x-request-id"].is_empty(), "{asked}");
     let content_type = headers["content-type"].to_str().unwrap();
+    let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
     if method == "HEAD" {
         assert!(body.is_empty(), "{asked}");
         assert!(
@@ -37,21 +44,32 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
         );
         return Value::Null;
     }
-    let body: Value = serde_json::from_slice(body).expect("every body is JSON");
+    let parse = |text: &[u8]| serde_json::from_slice(text).expect("JSON");
+    let body: Value = match media_type {
+        "application/x-ndjson" => {
+            let lines = body.split_inclusive(|byte| *byte == b'\n');
+            lines.map(parse).collect()
+        }
+        text if text.starts_with("text/") => json!(std::str::from_utf8(body).unwrap()),
+        _ => parse(body),
+    };
     let pointer = response(method, path, status, &body).unwrap_or_else(|| {
         panic!("{asked} is not in the document: {body}");
     });
     let documented = &DOCUMENT.pointer(&pointer).unwrap()["headers"];
     check_headers(&asked, documented, headers);
 
-    let errors: Vec<String> = validator(&format!(
-        "{pointer}/content/{}/schema",
-        escaped(content_type)
-    ))
-    .unwrap_or_else(|| panic!("{asked}: {content_type} is not in the document"))
-    .iter_errors(&body)
-    .map(|error| format!("{}: {error}", error.instance_path()))
-    .collect();
+    let validator = validator(&format!("{pointer}/content/{}/schema", escaped(media_type)))
+        .unwrap_or_else(|| panic!("{asked}: {content_type} is not in the document"));
+    let parts = match &body {
+        Value::Array(lines) => lines.as_slice(),
+        body => std::slice::from_ref(body),
+    };
+    let errors: Vec<String> = parts
+        .iter()
+        .flat_map(|part| validator.iter_errors(part))
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{asked}: {errors:#?}");
     body
 }

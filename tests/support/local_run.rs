@@ -2,10 +2,11 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 pub use rig::local_run::Complaints;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::postgres;
@@ -41,6 +42,29 @@ fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Comm
 /// Runs a command to its end.
 pub async fn run(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Ended {
     ended(command(arguments, folder, settings)).await
+}
+
+/// Runs a command, and kills it after this time if it has not ended.
+pub async fn run_and_kill(
+    arguments: &[&str],
+    folder: &Path,
+    settings: &[(&str, &str)],
+    after: Duration,
+) {
+    let mut child = command(arguments, folder, settings)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = timeout(after, child.wait()).await;
+    let _ = child.kill().await;
+}
+
+/// Begins a command, which is killed when dropped.
+pub fn begin(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Child {
+    let mut command = command(arguments, folder, settings);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().unwrap()
 }
 
 /// Runs a command to its end in the folder `current`.

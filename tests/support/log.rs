@@ -20,7 +20,7 @@ impl Log {
         let writer = log.clone();
         let table = local::endpoints::table();
         let functions = table.iter().map(|endpoint| endpoint.name);
-        let packages: Vec<&str> = functions.chain(["migrate", "local"]).collect();
+        let packages: Vec<&str> = functions.chain(["migrate", "maintain", "local"]).collect();
         let subscriber =
             shared::logging::json_subscriber(directives, &packages, move || writer.clone());
         (log, set_default(subscriber))

@@ -22,6 +22,9 @@ const TEMPLATE: &str = "daissy";
 /// The role of the API, and its password.
 const APP: (&str, &str) = ("daissy_app", "app's password");
 
+/// The role that may delete, and its password.
+const MAINTAIN: (&str, &str) = ("daissy_maintain", "maintain's password");
+
 /// The role of the migrations, and its password.
 const OWNER: (&str, &str) = ("daissy_owner", "owner's password");
 
@@ -79,7 +82,7 @@ fn downloads() -> PathBuf {
 async fn set_up(server: &PostgresServer) {
     let administrator = connect(&server.url(TEMPLATE)).await;
     let mut statements = ROLES.to_owned();
-    for (role, password) in [APP, OWNER] {
+    for (role, password) in [APP, MAINTAIN, OWNER] {
         let password = password.replace('\'', "''");
         statements.push_str(&format!("alter role {role} password '{password}';"));
     }
@@ -112,6 +115,18 @@ pub async fn empty_database() -> String {
 pub fn app_url(database: &str) -> String {
     let (role, password) = APP;
     url_as(role, password, database)
+}
+
+/// The connection string of `maintain` for a database.
+pub fn maintain_url(database: &str) -> String {
+    let (role, password) = MAINTAIN;
+    url_as(role, password, database)
+}
+
+/// The connection string of the role that owns the tables, for a database.
+pub fn owner_url(database: &str) -> String {
+    let (role, password) = OWNER;
+    url(server().port(), role, password, database)
 }
 
 /// The connection string of a database for another role.

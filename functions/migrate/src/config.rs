@@ -1,15 +1,23 @@
-//! The settings of the migration: the database it connects to, and whether it creates the roles.
+//! The settings of the migration: the database it connects to, whether it creates the roles, and whose the
+//! sessions of the Python server become.
 
+use shared::caller::{Kind, Owner};
 use shared::database::DatabaseConfig;
 use shared::settings::{self, SettingsError};
 
 /// The connection string of the migration, if it differs from the functions'.
 const MIGRATE_DATABASE_URL: &str = "MIGRATE_DATABASE_URL";
 
-/// Whether to create the two roles, and how the functions' role logs in.
+/// Whether to create the roles, and how those of the functions log in.
 const MIGRATE_CREATE_ROLES: &str = "MIGRATE_CREATE_ROLES";
 
-/// How the functions' role logs in.
+/// What vouches for the users that the Python server's tables name.
+const LEGACY_OWNER_KIND: &str = "LEGACY_OWNER_KIND";
+
+/// The owner of its sessions that name no user.
+const LEGACY_OWNER: &str = "LEGACY_OWNER";
+
+/// How the roles of the functions log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RoleLogin {
     /// With a password, which still has to be set.
@@ -25,6 +33,43 @@ pub struct MigrateConfig {
     pub database: DatabaseConfig,
     /// Whether the roles of `migrations/roles.sql` are created first.
     pub create_roles: Option<RoleLogin>,
+    /// How the Python server's tables are taken over; with `None` a database that has them is refused.
+    pub legacy: Option<LegacyConfig>,
+}
+
+/// Whose the sessions of the Python server become.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LegacyConfig {
+    /// The kind of the users that its tables name, without which such tables are refused.
+    pub owner_kind: Option<Kind>,
+    /// The owner of the sessions that name no user; nobody if `None`.
+    pub owner: Option<Owner>,
+}
+
+impl LegacyConfig {
+    /// Reads `LEGACY_OWNER_KIND` and `LEGACY_OWNER`.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let owner_kind = match settings::text(&variable, LEGACY_OWNER_KIND) {
+            None => None,
+            Some(name) => Some(Kind::parse(&name).ok_or_else(|| {
+                SettingsError::new(format!(
+                    "{LEGACY_OWNER_KIND} must be jwt, lambda, cognito-identity or iam"
+                ))
+            })?),
+        };
+        let owner = match settings::text(&variable, LEGACY_OWNER) {
+            None => None,
+            Some(key) => Some(Owner::parse(&key).ok_or_else(|| {
+                SettingsError::new(format!(
+                    "{LEGACY_OWNER} must be an owner as the database stores it, such as jwt:alice"
+                ))
+            })?),
+        };
+        Ok(Self { owner_kind, owner })
+    }
 }
 
 impl MigrateConfig {
@@ -37,7 +82,7 @@ impl MigrateConfig {
     }
 
     /// Reads `MIGRATE_DATABASE_URL`, else `DATABASE_URL`; `MIGRATE_CREATE_ROLES` (`password` or
-    /// `iam`); and everything else that [`DatabaseConfig::read`] reads.
+    /// `iam`); what [`LegacyConfig::read`] reads; and everything else that [`DatabaseConfig::read`] reads.
     ///
     /// # Errors
     /// [`SettingsError`].
@@ -61,16 +106,18 @@ impl MigrateConfig {
         Ok(Self {
             database: database?,
             create_roles,
+            legacy: Some(LegacyConfig::read(&variable)?),
         })
     }
 }
 
 impl From<DatabaseConfig> for MigrateConfig {
-    /// Migrates this database and does nothing else.
+    /// Migrates this database and creates no roles.
     fn from(database: DatabaseConfig) -> Self {
         Self {
             database,
             create_roles: None,
+            legacy: Some(LegacyConfig::default()),
         }
     }
 }

@@ -14,7 +14,8 @@ use shared::settings::SettingsError;
 use tokio::time::timeout;
 
 use crate::config::MigrateConfig;
-use crate::schema::{self, MigrateError, Report};
+use crate::error::MigrateError;
+use crate::schema::{self, Report};
 
 /// The id of the one schema this resource stands for. If it changed, CloudFormation would delete
 /// the old one.

@@ -6,7 +6,10 @@
 
 mod config;
 mod custom_resource;
+mod error;
+mod migrations;
 mod schema;
+mod takeover;
 
 use std::time::Duration;
 
@@ -14,8 +17,10 @@ use serde_json::Value;
 use shared::settings::SettingsError;
 use tokio::time::timeout;
 
-pub use config::{MigrateConfig, RoleLogin};
-pub use schema::{MigrateError, Report, known_migrations, migrate, migrate_up_to, status};
+pub use config::{LegacyConfig, MigrateConfig, RoleLogin};
+pub use error::MigrateError;
+pub use schema::{Report, drop_legacy, known_migrations, migrate, migrate_up_to, status};
+pub use takeover::{Dropped, LegacyState, TakenOver};
 
 /// Handles one invocation, within `limit`. A database that is not configured fails the invocation,
 /// so that CloudFormation also hears of it.

@@ -1,21 +1,21 @@
-//! The migrations, compiled in, and how they are applied: one at a time, each in full or not at
-//! all, by one migrator at a time.
+//! How the schema is brought up to date: one migration at a time, each in full or not at all, by one
+//! migrator at a time.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lambda_runtime::Diagnostic;
-use refinery::error::Kind;
 use refinery::{Migration, Runner, Target};
 use serde::Serialize;
 use serde_json::Value;
 use shared::database::{Connection, DatabaseConfig, DatabaseError, Parameter};
-use shared::settings::SettingsError;
-use shared::store::rights;
+use shared::store::rights::{self, Role};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_postgres::types::Type;
 
 use crate::config::{MigrateConfig, RoleLogin};
+use crate::error::MigrateError;
+use crate::migrations::{BECOME_OWNER, HISTORY_TABLE, explain, migrations, names, sorted};
+use crate::takeover::{self, Dropped, LegacyState, TakenOver};
 
 /// The advisory lock that keeps migrators from running concurrently: "daissy" in ASCII. Refinery
 /// takes none, and of four that start at the same time three would fail.
@@ -34,38 +34,11 @@ const CONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// it.
 const TABLE_LOCK_LIMIT: &str = "set lock_timeout = '10s'";
 
-/// Where the applied migrations are recorded.
-const HISTORY_TABLE: &str = "public.refinery_schema_history";
-
-/// Creates the two roles.
+/// Creates the roles.
 const ROLES: &str = include_str!("../../../migrations/roles.sql");
 
-/// Lets the functions' role log in only with an IAM token. `rds_iam` exists only on RDS.
-const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app";
-
-/// Becomes the role that owns the tables, if it exists, may create tables and is open to us:
-/// whatever is created then belongs to it, whoever we are.
-const BECOME_OWNER: &str = "
-    select set_config('role', rolname, false)
-    from pg_roles
-    where rolname = 'daissy_owner'
-      and pg_has_role(oid, 'usage')
-      and has_schema_privilege(oid, 'public', 'create')";
-
-/// The role that the functions connect as, if it exists.
-const APP_ROLE: &str = "daissy_app";
-
-mod embedded {
-    refinery::embed_migrations!("../../migrations");
-}
-
-/// All migrations of this version, and where the applied ones are recorded: beside the tables,
-/// whatever the settings of the connection.
-fn migrations() -> Runner {
-    let mut runner = embedded::migrations::runner();
-    runner.set_migration_table_name(HISTORY_TABLE);
-    runner
-}
+/// Lets the roles of the functions log in only with an IAM token. `rds_iam` exists only on RDS.
+const LOGIN_BY_IAM: &str = "grant rds_iam to daissy_app, daissy_maintain";
 
 /// What a migration run did, or the state of the schema.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,6 +49,12 @@ pub struct Report {
     pub schema_version: i32,
     /// The migrations that have not been applied yet.
     pub pending: Vec<String>,
+    /// What this run took over of the Python server's tables, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOver>,
+    /// Where the Python server's tables are, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<LegacyState>,
 }
 
 impl Report {
@@ -85,71 +64,6 @@ impl Report {
     /// [`MigrateError::Report`] if it cannot be written as JSON.
     pub fn to_json(&self) -> Result<Value, MigrateError> {
         serde_json::to_value(self).map_err(MigrateError::Report)
-    }
-}
-
-/// Why the schema was not brought up to date.
-#[derive(Debug, thiserror::Error)]
-pub enum MigrateError {
-    /// No database is configured.
-    #[error("{0}")]
-    Config(#[from] SettingsError),
-    /// It took longer than the invocation's timeout.
-    #[error("the migration did not finish within {} s; give the function more time", .0.as_secs())]
-    TookTooLong(Duration),
-    /// The event asks for something else.
-    #[error("unknown action; use {{\"action\": \"migrate\"}} or {{\"action\": \"status\"}}")]
-    UnknownAction,
-    /// The event looks like one of CloudFormation's, but is not valid.
-    #[error("the custom-resource event cannot be read: {0}")]
-    InvalidEvent(&'static str),
-    /// The result could not be sent to CloudFormation.
-    #[error("the result could not be sent to CloudFormation: {0}")]
-    Notification(String),
-    /// The result cannot be written.
-    #[error("the result cannot be written as JSON: {0}")]
-    Report(#[source] serde_json::Error),
-    /// The database cannot be used, or another migrator holds the lock for too long.
-    #[error("the database cannot be migrated: {0}")]
-    Database(#[from] DatabaseError),
-    /// A transaction pooler is in front of the database.
-    #[error(
-        "the connection goes through a pooler in transaction mode, which cannot hold the migration's \
-         lock; set MIGRATE_DATABASE_URL to the address of the database itself"
-    )]
-    Pooled,
-    /// Another migrator is running and does not finish.
-    #[error("another migration has been running for {} s; retry when it has finished", .0.as_secs())]
-    Locked(Duration),
-    /// An applied migration differs from the one that is compiled in.
-    #[error(
-        "{0} was changed after it was applied; restore the file and add a new migration instead"
-    )]
-    Changed(String),
-    /// The database knows a migration that is not compiled in.
-    #[error(
-        "the database has {0}, which this version does not know; deploy the version that has it"
-    )]
-    Unknown(String),
-    /// A migration was added below the version the database has reached.
-    #[error("{0} was never applied but later ones were; give it a higher version")]
-    OutOfOrder(String),
-    /// A migration failed and left no changes behind.
-    #[error("{step}: {cause}")]
-    Failed {
-        /// The step that failed.
-        step: String,
-        /// The database's error.
-        cause: String,
-    },
-}
-
-impl From<MigrateError> for Diagnostic {
-    fn from(error: MigrateError) -> Self {
-        Self {
-            error_type: "MigrateError".into(),
-            error_message: error.to_string(),
-        }
     }
 }
 
@@ -213,9 +127,14 @@ async fn migrate_to(
             run(&connection, LOGIN_BY_IAM).await?;
         }
     }
+    let is_latest = matches!(target, Target::Latest);
+    let taken_over = if is_latest && !has_history(&connection).await? {
+        takeover::take_over(&connection, config.legacy.as_ref()).await?
+    } else {
+        None
+    };
     run(&connection, BECOME_OWNER).await?;
 
-    let is_latest = matches!(target, Target::Latest);
     let runner = migrations().set_target(target);
     let known = sorted(&runner);
     let done = runner
@@ -227,8 +146,14 @@ async fn migrate_to(
     }
 
     let report = state(&runner, &mut connection).await?;
+    let mut applied = names(done.applied_migrations());
+    let taken_over = taken_over.map(|(names, taken_over)| {
+        applied = names;
+        taken_over
+    });
     Ok(Report {
-        applied: names(done.applied_migrations()),
+        applied,
+        taken_over,
         ..report
     })
 }
@@ -240,6 +165,18 @@ async fn migrate_to(
 pub async fn status(config: &MigrateConfig) -> Result<Report, MigrateError> {
     let mut connection = connect(&config.database, Duration::ZERO).await?;
     state(&migrations(), &mut connection).await
+}
+
+/// Drops the Python server's tables, which were taken over, and with them the way back.
+///
+/// # Errors
+/// [`MigrateError`].
+pub async fn drop_legacy(config: &MigrateConfig) -> Result<Vec<Dropped>, MigrateError> {
+    let connection = connect(&config.database, Duration::ZERO).await?;
+    refuse_pooler(&connection, &config.database, Duration::ZERO).await?;
+    lock(&connection).await?;
+    run(&connection, TABLE_LOCK_LIMIT).await?;
+    takeover::drop_legacy(&connection).await
 }
 
 /// Connects. Waits this long for a database that is still starting, and for IAM rights so new that
@@ -307,15 +244,18 @@ async fn backend(connection: &Connection) -> Result<i32, DatabaseError> {
     Ok(row.try_get("pid")?)
 }
 
-/// Grants the functions' role the rights it needs on the tables and no others, if the role exists.
+/// Grants each role the rights it needs on the tables and no others, if the role exists.
 async fn grant(connection: &Connection) -> Result<(), DatabaseError> {
-    let parameters: [Parameter<'_>; 1] = [(&APP_ROLE, Type::TEXT)];
-    let role = connection
-        .client()
-        .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
-        .await?;
-    if role.is_some() {
-        run(connection, &rights::grants(APP_ROLE)).await?;
+    for role in Role::ALL {
+        let name = role.name();
+        let parameters: [Parameter<'_>; 1] = [(&name, Type::TEXT)];
+        let found = connection
+            .client()
+            .query_typed_opt("select from pg_roles where rolname = $1", &parameters)
+            .await?;
+        if found.is_some() {
+            run(connection, &rights::grants(role)).await?;
+        }
     }
     Ok(())
 }
@@ -337,7 +277,8 @@ async fn lock(connection: &Connection) -> Result<(), MigrateError> {
 
 async fn state(runner: &Runner, connection: &mut Connection) -> Result<Report, MigrateError> {
     let known = sorted(runner);
-    let applied = if has_history(connection).await? {
+    let is_migrated = has_history(connection).await?;
+    let applied = if is_migrated {
         runner
             .get_applied_migrations_async(connection.client_mut())
             .await
@@ -354,6 +295,8 @@ async fn state(runner: &Runner, connection: &mut Connection) -> Result<Report, M
         applied: names(&applied),
         schema_version: applied_versions.last().copied().unwrap_or(0),
         pending: names(&pending),
+        taken_over: None,
+        legacy: takeover::state(connection, is_migrated).await?,
     })
 }
 
@@ -364,36 +307,4 @@ async fn has_history(connection: &Connection) -> Result<bool, DatabaseError> {
         .query_typed_one("select to_regclass($1) is not null as exists", &parameters)
         .await?;
     Ok(row.try_get("exists")?)
-}
-
-fn sorted(runner: &Runner) -> Vec<Migration> {
-    let mut migrations = runner.get_migrations().clone();
-    migrations.sort();
-    migrations
-}
-
-fn names(migrations: &[Migration]) -> Vec<String> {
-    migrations.iter().map(ToString::to_string).collect()
-}
-
-/// Explains a refinery error to the person who deploys.
-fn explain(kind: &Kind, known: &[Migration]) -> MigrateError {
-    match kind {
-        Kind::DivergentVersion(applied, _) => MigrateError::Changed(applied.to_string()),
-        Kind::MissingVersion(migration) if known.contains(migration) => {
-            MigrateError::OutOfOrder(migration.to_string())
-        }
-        Kind::MissingVersion(migration) => MigrateError::Unknown(migration.to_string()),
-        Kind::Connection(step, source) => MigrateError::Failed {
-            step: step.clone(),
-            cause: source.downcast_ref::<tokio_postgres::Error>().map_or_else(
-                || "the connection failed".to_owned(),
-                |error| DatabaseError::from(error).to_string(),
-            ),
-        },
-        other => MigrateError::Failed {
-            step: "migrating".into(),
-            cause: other.to_string(),
-        },
-    }
 }

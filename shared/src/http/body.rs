@@ -7,6 +7,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::ids;
 use crate::problem::Problem;
 
 /// The JSON object in a request body. Unknown fields are ignored; `null` counts as absent.
@@ -188,16 +189,12 @@ impl<'de> Deserialize<'de> for JsonBody {
 /// # Errors
 /// [`Problem::InvalidRequest`] naming `name`.
 pub fn parse_id(name: &str, text: &str) -> Result<Uuid, Problem> {
-    const HYPHENATED_LENGTH: usize = 36;
-    Uuid::try_parse(text)
-        .ok()
-        .filter(|_| text.len() == HYPHENATED_LENGTH)
-        .ok_or_else(|| {
-            invalid(
-                name,
-                "must be a UUID such as 01980000-0000-7000-8000-000000000000",
-            )
-        })
+    ids::parse_id(text).ok_or_else(|| {
+        invalid(
+            name,
+            "must be a UUID such as 01980000-0000-7000-8000-000000000000",
+        )
+    })
 }
 
 fn invalid(name: &str, why: &str) -> Problem {

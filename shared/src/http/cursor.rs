@@ -13,6 +13,9 @@ const TIMED_FORM: u8 = 2;
 /// The first byte of a cursor among the messages of many sessions.
 const MESSAGE_FORM: u8 = 3;
 
+/// The first byte of a cursor in an export.
+const EXPORT_FORM: u8 = 4;
+
 /// Encodes the position of the message at `seq` as a cursor.
 #[must_use]
 pub fn encode(session_id: Uuid, seq: i64) -> String {
@@ -74,6 +77,28 @@ pub fn decode_message(cursor: &str) -> Option<(i64, Uuid, i64)> {
     let time_us = i64::from_be_bytes(time_us.try_into().ok()?);
     let seq = i64::from_be_bytes(seq.try_into().ok()?);
     (*form == MESSAGE_FORM && seq > 0).then_some((time_us, Uuid::from_slice(id).ok()?, seq))
+}
+
+/// Encodes a place in an export: a session by time and id, and a position in it.
+#[must_use]
+pub fn encode_export(time_us: i64, id: Uuid, seq: i64) -> String {
+    let mut bytes = vec![EXPORT_FORM];
+    bytes.extend_from_slice(&time_us.to_be_bytes());
+    bytes.extend_from_slice(&seq.to_be_bytes());
+    bytes.extend_from_slice(id.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Decodes a cursor of an export; `None` for anything [`encode_export`] did not write.
+#[must_use]
+pub fn decode_export(cursor: &str) -> Option<(i64, Uuid, i64)> {
+    let bytes = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    let (form, rest) = bytes.split_first()?;
+    let (time_us, rest) = rest.split_at_checked(size_of::<i64>())?;
+    let (seq, id) = rest.split_at_checked(size_of::<i64>())?;
+    let time_us = i64::from_be_bytes(time_us.try_into().ok()?);
+    let seq = i64::from_be_bytes(seq.try_into().ok()?);
+    (*form == EXPORT_FORM).then_some((time_us, Uuid::from_slice(id).ok()?, seq))
 }
 
 #[cfg(test)]

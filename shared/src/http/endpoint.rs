@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
 use futures_util::FutureExt;
-use lambda_http::http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use lambda_http::http::header::{
+    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use lambda_http::http::{Method, Response, StatusCode};
 use lambda_http::{Body, http};
 use serde::Serialize;
@@ -40,8 +42,11 @@ pub trait Endpoint: Send + Sync + 'static {
 /// A successful answer.
 #[derive(Debug)]
 pub struct Reply {
+    content_type: &'static str,
     body: String,
     replayed: bool,
+    /// Where the next page is, relative to this one.
+    next: Option<String>,
 }
 
 impl Reply {
@@ -52,10 +57,27 @@ impl Reply {
     pub fn json(body: &impl Serialize) -> Result<Self, Problem> {
         let body =
             serde_json::to_string(body).map_err(|error| Problem::Internal(Box::new(error)))?;
-        Ok(Self {
+        Ok(Self::text("application/json", body))
+    }
+
+    /// An answer with this text.
+    #[must_use]
+    pub fn text(content_type: &'static str, body: String) -> Self {
+        Self {
+            content_type,
             body,
             replayed: false,
-        })
+            next: None,
+        }
+    }
+
+    /// The same answer with a link to the next page, if there is one: a query string.
+    #[must_use]
+    pub fn with_next(self, query: Option<String>) -> Self {
+        Self {
+            next: query,
+            ..self
+        }
     }
 
     /// The same answer, marked as stored by an earlier call.
@@ -148,7 +170,11 @@ async fn handle<E: Endpoint>(
 }
 
 fn success(reply: Reply, request_id: &str) -> http::Response<Body> {
-    let mut response = answer(StatusCode::OK, "application/json", reply.body, request_id);
+    let mut response = answer(StatusCode::OK, reply.content_type, reply.body, request_id);
+    let link = reply.next.map(|query| format!("<?{query}>; rel=\"next\""));
+    if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
+        response.headers_mut().insert(LINK, link);
+    }
     if reply.replayed {
         response
             .headers_mut()
@@ -170,6 +196,9 @@ pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
     let headers = response.headers_mut();
     if let Some(wait) = problem.retry_after() {
         headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs()));
+    }
+    if problem.status() == StatusCode::UNAUTHORIZED {
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     let allowed = problem.allowed_methods();
     if let Some(Ok(methods)) = allowed.map(HeaderValue::try_from) {

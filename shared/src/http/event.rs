@@ -17,7 +17,7 @@ use lambda_http::http::{Method, Uri};
 use lambda_http::{Body, Request, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::problem::Problem;
 
@@ -30,11 +30,19 @@ const QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b
 
 /// The `requestContext` of an event, unchanged. Kept in the extensions of the request.
 #[derive(Debug, Clone)]
-pub(crate) enum RequestContext {
+pub enum RequestContext {
     /// From an HTTP API or a function URL.
     HttpApi(Value),
     /// From a REST API.
     RestApi(Value),
+}
+
+impl RequestContext {
+    /// The context that an HTTP API with a JWT authorizer sends for a token with these claims.
+    #[must_use]
+    pub fn of_jwt(claims: Map<String, Value>) -> Self {
+        Self::HttpApi(json!({ "authorizer": { "jwt": { "claims": claims } } }))
+    }
 }
 
 /// The kinds of API that send events, each with its own members.

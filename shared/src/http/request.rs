@@ -16,7 +16,7 @@ use crate::caller::{Caller, Permissions, REQUEST_TIMEOUT, time_until};
 use crate::http::body::{JsonBody, parse_id};
 use crate::http::identity;
 use crate::http::route::Route;
-use crate::ids::new_id;
+use crate::ids::{legacy_id, new_id};
 use crate::problem::Problem;
 
 /// The longest body that is accepted, in bytes.
@@ -109,30 +109,39 @@ impl Request {
         )))
     }
 
-    /// The UUID in the path under this name of the route.
+    /// The id in the path under this name of the route.
     ///
     /// # Errors
-    /// [`Problem::InvalidRequest`] when it is not a UUID.
+    /// [`Problem::InvalidRequest`] when it is not a UUID, and old ids are not taken.
     pub fn path_id(&self, name: &'static str) -> Result<Uuid, Problem> {
         let segments = self.route.path.split('/');
         let names = segments.filter(|segment| segment.starts_with('{'));
         let value = names
             .zip(&self.path_parameters)
             .find(|(segment, _)| segment.trim_matches(['{', '}']) == name);
-        parse_id(name, value.map_or("", |(_, value)| value.as_str()))
+        self.id(name, value.map_or("", |(_, value)| value.as_str()))
     }
 
-    /// A UUID in the query string, if it is given.
+    /// An id in the query string, if it is given.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`].
     pub fn query_id(&self, name: &'static str) -> Result<Option<Uuid>, Problem> {
         self.query_value(name)?
-            .map(|text| parse_id(name, text))
+            .map(|text| self.id(name, text))
             .transpose()
     }
 
-    /// A UUID that is required in the query string.
+    /// An id as this installation takes it. A setting says so and not the database, because asking would
+    /// cost a round trip, and because old ids stay in use when the old tables are long gone.
+    fn id(&self, name: &'static str, text: &str) -> Result<Uuid, Problem> {
+        if self.caller.permissions.legacy_ids && !text.is_empty() {
+            return Ok(legacy_id(text));
+        }
+        parse_id(name, text)
+    }
+
+    /// An id that is required in the query string.
     ///
     /// # Errors
     /// [`Problem::InvalidRequest`].

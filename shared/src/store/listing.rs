@@ -99,10 +99,16 @@ pub struct Change {
 }
 
 impl Session {
-    fn read(row: &Row) -> Result<Self, DatabaseError> {
+    /// Reads a row of its columns.
+    pub(super) fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Self::read_with(row, "metadata")
+    }
+
+    /// Reads a row in which its metadata has another name.
+    pub(super) fn read_with(row: &Row, metadata: &str) -> Result<Self, DatabaseError> {
         let session_id = row.try_get("session_id")?;
         let message_count = row.try_get("message_count")?;
-        let metadata: Option<Json<Box<RawValue>>> = row.try_get("metadata")?;
+        let metadata: Option<Json<Box<RawValue>>> = row.try_get(metadata)?;
         let last_message_time: Option<OffsetDateTime> = row.try_get("last_message_time")?;
         let last_used_at: Option<OffsetDateTime> = row.try_get("last_used_at")?;
         let origin: (Option<Uuid>, Option<Uuid>) = (

@@ -10,25 +10,12 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::Store;
+use super::room::{MAX_PAGE_BYTES, Room};
 use super::statements::HISTORY;
 use crate::caller::Caller;
 use crate::database::DatabaseError;
 use crate::problem::Problem;
 use crate::time::Timestamp;
-
-/// The longest page, in bytes of JSON. Lambda's own limit for an answer is 6 MB.
-pub(super) const MAX_PAGE_BYTES: i64 = 5_000_000;
-
-/// The longest page as Lambda carries it: JSON inside a JSON string, in which each quotation mark
-/// and backslash takes two bytes. Kept below Lambda's limit of 6,291,556 bytes.
-const MAX_CARRIED_BYTES: usize = 6_000_000;
-
-/// The size of an answer without its messages, in bytes.
-const ENVELOPE_BYTES: usize = 300;
-
-/// The size of an answer's message as JSON without its text, in bytes, when the values of its jsonb
-/// columns are null; one of the user takes a few less.
-const MESSAGE_BYTES: usize = 199;
 
 /// What a user thinks of an answer.
 #[derive(Debug, Serialize)]
@@ -50,27 +37,27 @@ impl<'a> Feedback<'a> {
 
 /// A message as the API returns it, borrowed from its row: its JSON is all that is made of it.
 #[derive(Debug, Serialize)]
-struct Message<'a> {
+pub struct Message<'a> {
     /// `user` or `assistant`.
-    role: &'a str,
+    pub role: &'a str,
     /// Its text.
-    content: &'a str,
+    pub content: &'a str,
     /// Its id.
-    message_id: Uuid,
+    pub message_id: Uuid,
     /// When it was stored.
-    timestamp: Timestamp,
+    pub timestamp: Timestamp,
     /// The audio the user sent, or the recordings the assistant recommends.
-    audio_files: Option<&'a RawValue>,
+    pub audio_files: Option<&'a RawValue>,
     /// The calls the model made.
-    function_calls: Option<&'a RawValue>,
+    pub function_calls: Option<&'a RawValue>,
     /// The caller's metadata.
-    metadata: Option<&'a RawValue>,
+    pub metadata: Option<&'a RawValue>,
     /// What the user thinks of it.
-    feedback: Option<Feedback<'a>>,
+    pub feedback: Option<Feedback<'a>>,
 }
 
 impl<'a> Message<'a> {
-    fn read(row: &'a Row) -> Result<Self, DatabaseError> {
+    pub(super) fn read(row: &'a Row) -> Result<Self, DatabaseError> {
         let json = |column| {
             let value: Option<Json<&RawValue>> = row.try_get(column)?;
             Ok::<_, DatabaseError>(value.map(|Json(value)| value))
@@ -88,16 +75,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// The size of a message with this text as JSON, in bytes, without the values of its jsonb columns.
-///
-/// # Errors
-/// [`Problem::Internal`] when it cannot be written as JSON.
-pub(super) fn json_bytes(content: &str) -> Result<i64, Problem> {
-    let json = serde_json::to_vec(content).map_err(not_json)?;
-    Ok(i64::try_from(MESSAGE_BYTES + json.len()).unwrap_or(i64::MAX))
-}
-
-fn not_json(error: serde_json::Error) -> Problem {
+pub(super) fn not_json(error: serde_json::Error) -> Problem {
     Problem::Internal(Box::new(error))
 }
 
@@ -198,18 +176,12 @@ fn those_that_fit<'a>(
     rows: impl Iterator<Item = &'a Row>,
 ) -> Result<(Option<i64>, Vec<Box<RawValue>>), Problem> {
     let (mut last_seq, mut messages) = (None, Vec::new());
-    let (mut bytes, mut carried_bytes) = (ENVELOPE_BYTES, ENVELOPE_BYTES);
+    let mut room = Room::new();
     for row in rows {
         let seq: Option<i64> = row.try_get("seq").map_err(DatabaseError::from)?;
         let Some(seq) = seq else { continue };
         let json = to_raw_value(&Message::read(row)?).map_err(not_json)?;
-        // One more for the comma.
-        let size = json.get().len() + 1;
-        let is_escaped = |byte: &u8| b"\"\\".contains(byte);
-        bytes += size;
-        carried_bytes += size + json.get().bytes().filter(is_escaped).count();
-        let fits = bytes <= MAX_PAGE_BYTES as usize && carried_bytes <= MAX_CARRIED_BYTES;
-        if !fits && !messages.is_empty() {
+        if !room.has_place_for(json.get()) && !messages.is_empty() {
             break;
         }
         last_seq = Some(seq);
@@ -221,6 +193,7 @@ fn those_that_fit<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::derived::json_bytes;
 
     #[test]
     fn the_size_of_a_message_is_that_of_its_json() {

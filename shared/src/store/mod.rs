@@ -1,10 +1,15 @@
 //! The statements that requests run, one module for each table: functions over a [`Store`]. Every
-//! statement takes the caller's owner, so that another owner's session does not exist for it.
+//! statement takes the caller's owner, so that another owner's session does not exist for it. Only those of
+//! `maintain`, in [`erasures`], are of nobody's request and look at all sessions.
 
+pub mod derived;
+pub mod erasures;
+pub mod export;
 pub mod feedback;
 pub mod listing;
 pub mod messages;
 pub mod rights;
+mod room;
 pub mod search;
 pub mod sessions;
 pub mod statements;
@@ -12,8 +17,10 @@ pub mod turns;
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_postgres::Row;
 
+use self::rights::Role;
 use self::statements::Statement;
 use crate::caller::Caller;
 use crate::database::{Database, DatabaseError, Parameter};
@@ -47,7 +54,7 @@ impl Store {
             .database
             .query(caller.deadline, statement.sql, parameters)
             .await;
-        self.explained(caller, answered).await
+        self.explained(caller.deadline, Role::App, answered).await
     }
 
     /// Like [`Self::query`], for a statement whose work grows with the session.
@@ -64,16 +71,34 @@ impl Store {
             .database
             .query_at_length(caller.deadline, statement.sql, parameters)
             .await;
-        self.explained(caller, answered).await
+        self.explained(caller.deadline, Role::App, answered).await
+    }
+
+    /// Runs a statement of `maintain`, which may take until `deadline`.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    async fn maintain(
+        &self,
+        deadline: Instant,
+        statement: Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let answered = self
+            .database
+            .query_at_length(deadline, statement.sql, parameters)
+            .await;
+        self.explained(deadline, Role::Maintain, answered).await
     }
 
     async fn explained(
         &self,
-        caller: &Caller,
+        deadline: Instant,
+        role: Role,
         answered: Result<Vec<Row>, DatabaseError>,
     ) -> Result<Vec<Row>, DatabaseError> {
         match answered {
-            Err(error) => Err(rights::explain(&self.database, caller.deadline, error).await),
+            Err(error) => Err(rights::explain(&self.database, deadline, role, error).await),
             rows => rows,
         }
     }

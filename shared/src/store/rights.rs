@@ -1,9 +1,10 @@
-//! The rights that the functions need, and those that the database user lacks.
+//! The rights that the functions and `maintain` need, and those that the database user lacks.
 
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::statements::PARTS;
 use crate::database::{Connection, Database, DatabaseError, Parameter};
 
 /// The schema of all our tables and functions. Statements and functions name it, so that no setting
@@ -40,6 +41,76 @@ const CALLED: &[&str] = &[
     "chat_search_text_v1",
 ];
 
+/// The rights on tables that `maintain` uses, besides those on the parts of a session.
+const REQUIRED_TO_MAINTAIN: &[(&str, &str)] = &[
+    ("chat_sessions", "SELECT"),
+    ("chat_sessions", "UPDATE"),
+    ("chat_sessions", "DELETE"),
+    ("chat_erasures", "SELECT"),
+    ("chat_erasures", "INSERT"),
+    ("chat_erasures", "UPDATE"),
+    ("chat_search", "INSERT"),
+    ("chat_search", "UPDATE"),
+    ("chat_search_parts", "SELECT"),
+    ("chat_search_parts", "INSERT"),
+    ("chat_search_parts", "UPDATE"),
+    ("chat_search_parts", "DELETE"),
+    ("chat_search_state", "SELECT"),
+    ("chat_search_state", "UPDATE"),
+];
+
+/// The functions in the database that `maintain` calls.
+const CALLED_TO_MAINTAIN: &[&str] = &[
+    "chat_search_fill_v1",
+    "chat_search_horizon_v1",
+    "chat_search_text_v1",
+];
+
+/// Who needs rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The functions with a route.
+    App,
+    /// `maintain`, the only one that may delete sessions and messages.
+    Maintain,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::App, Self::Maintain];
+
+    /// Its name in the database.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::App => "daissy_app",
+            Self::Maintain => "daissy_maintain",
+        }
+    }
+
+    /// Its rights on tables, as tables and rights.
+    fn on_tables(self) -> (Vec<&'static str>, Vec<&'static str>) {
+        match self {
+            Self::App => REQUIRED.iter().copied().unzip(),
+            Self::Maintain => {
+                let on_parts = PARTS
+                    .iter()
+                    .flat_map(|part| [(part.table, "SELECT"), (part.table, "DELETE")]);
+                let required = REQUIRED_TO_MAINTAIN.iter().copied();
+                required.chain(on_parts).unzip()
+            }
+        }
+    }
+
+    /// The functions in the database that it calls.
+    fn calls(self) -> &'static [&'static str] {
+        match self {
+            Self::App => CALLED,
+            Self::Maintain => CALLED_TO_MAINTAIN,
+        }
+    }
+}
+
 /// Missing rights on tables and functions that exist, and on their schema.
 const MISSING: &str = "
     select privilege || ' on ' || object as missing
@@ -61,28 +132,32 @@ const MISSING: &str = "
     order by missing
     limit 20";
 
-/// The statements that give a role these rights.
+/// The statements that give a role its rights.
 #[must_use]
-pub fn grants(role: &str) -> String {
-    let on_tables = REQUIRED
+pub fn grants(role: Role) -> String {
+    let (tables, rights) = role.on_tables();
+    let role_name = role.name();
+    let on_tables = tables
         .iter()
-        .map(|(table, right)| format!("grant {right} on {SCHEMA}.{table} to {role};"));
-    let on_functions = CALLED
+        .zip(rights)
+        .map(|(table, right)| format!("grant {right} on {SCHEMA}.{table} to {role_name};"));
+    let on_functions = role
+        .calls()
         .iter()
-        .map(|function| format!("grant execute on function {SCHEMA}.{function} to {role};"));
+        .map(|function| format!("grant execute on function {SCHEMA}.{function} to {role_name};"));
     on_tables.chain(on_functions).collect()
 }
 
-/// The rights that the connected user lacks, each as `RIGHT on object`. Objects that do not exist
-/// are skipped.
+/// The rights of a role that the connected user lacks, each as `RIGHT on object`. Objects that do not
+/// exist are skipped.
 ///
 /// # Errors
 /// [`DatabaseError`].
-pub async fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseError> {
-    let (objects, privileges) = required();
+pub async fn missing(connection: &Connection, role: Role) -> Result<Vec<String>, DatabaseError> {
+    let (objects, privileges) = role.on_tables();
     let rows = connection
         .client()
-        .query_typed(MISSING, &parameters(&objects, &privileges))
+        .query_typed(MISSING, &parameters(&objects, &privileges, &role.calls()))
         .await?;
     read(&rows)
 }
@@ -92,14 +167,19 @@ pub async fn missing(connection: &Connection) -> Result<Vec<String>, DatabaseErr
 pub(super) async fn explain(
     database: &Database,
     deadline: Instant,
+    role: Role,
     error: DatabaseError,
 ) -> DatabaseError {
     if !error.may_lack_rights() {
         return error;
     }
-    let (objects, privileges) = required();
+    let (objects, privileges) = role.on_tables();
     let rows = database
-        .query(deadline, MISSING, &parameters(&objects, &privileges))
+        .query(
+            deadline,
+            MISSING,
+            &parameters(&objects, &privileges, &role.calls()),
+        )
         .await;
     match rows.and_then(|rows| read(&rows)) {
         Ok(missing) if !missing.is_empty() => error.with_missing_rights(missing.join(", ")),
@@ -107,18 +187,15 @@ pub(super) async fn explain(
     }
 }
 
-fn required() -> (Vec<&'static str>, Vec<&'static str>) {
-    REQUIRED.iter().copied().unzip()
-}
-
 fn parameters<'a>(
     objects: &'a Vec<&'static str>,
     privileges: &'a Vec<&'static str>,
+    functions: &'a &'static [&'static str],
 ) -> [Parameter<'a>; 4] {
     [
         (objects, Type::TEXT_ARRAY),
         (privileges, Type::TEXT_ARRAY),
-        (&CALLED, Type::TEXT_ARRAY),
+        (functions, Type::TEXT_ARRAY),
         (&SCHEMA, Type::TEXT),
     ]
 }

@@ -1,5 +1,7 @@
 //! The tables `chat_search…`: an index of what was said, which `maintain` fills and callers search.
 
+use std::time::Duration;
+
 use time::OffsetDateTime;
 use tokio::time::Instant;
 use tokio_postgres::Row;
@@ -8,8 +10,8 @@ use uuid::Uuid;
 
 use super::Store;
 use super::statements::{FILL_SEARCH, FORGET_OWNERS, SEARCH, SEARCH_HORIZON};
-use crate::caller::{Caller, Permissions};
-use crate::database::DatabaseError;
+use crate::caller::Caller;
+use crate::database::{DatabaseError, Parameter};
 use crate::problem::Problem;
 use crate::settings::{self, SettingsError};
 use crate::time::{Timestamp, from_microseconds, microseconds};
@@ -23,6 +25,9 @@ const DEFAULT_LANGUAGE: &str = "simple";
 /// Messages that are taken into the index at a time: for a fraction of a second, which is what is lost when
 /// it is interrupted.
 const BATCH: i32 = 500;
+
+/// The longest that one statement of the filling may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a transaction that is storing a message is waited for, in seconds.
 const WAIT_SECONDS: f64 = 1.0;
@@ -198,18 +203,17 @@ pub fn language(variable: impl Fn(&str) -> Option<String>) -> Result<String, Set
 /// # Errors
 /// [`FillError`].
 pub async fn fill(store: &Store, language: &str, deadline: Instant) -> Result<Filled, FillError> {
-    let nobody = Caller {
-        owner: None,
-        permissions: Permissions::default(),
-        deadline,
-    };
     let mut filled = Filled {
         messages: 0,
         is_complete: false,
     };
-    let horizon = store
-        .query(&nobody, SEARCH_HORIZON, &[(&WAIT_SECONDS, Type::FLOAT8)])
-        .await?;
+    if Instant::now() >= deadline {
+        return Ok(filled);
+    }
+    // No statement begins after the deadline, but one may end after it.
+    let until = deadline + STATEMENT_TIMEOUT;
+    let wait: [Parameter<'_>; 1] = [(&WAIT_SECONDS, Type::FLOAT8)];
+    let horizon = store.maintain(until, SEARCH_HORIZON, &wait).await?;
     let Some(horizon) = horizon.first() else {
         return Ok(filled);
     };
@@ -217,8 +221,8 @@ pub async fn fill(store: &Store, language: &str, deadline: Instant) -> Result<Fi
     let hour: i32 = horizon.try_get("hour").map_err(DatabaseError::from)?;
     while Instant::now() < deadline {
         let batch = store
-            .query(
-                &nobody,
+            .maintain(
+                until,
                 FILL_SEARCH,
                 &[
                     (&language, Type::TEXT),
@@ -235,7 +239,7 @@ pub async fn fill(store: &Store, language: &str, deadline: Instant) -> Result<Fi
         let messages = messages.ok_or(FillError::UnknownLanguage)?;
         filled.messages += i64::from(messages);
         if messages < BATCH {
-            store.query(&nobody, FORGET_OWNERS, &[]).await?;
+            store.maintain(until, FORGET_OWNERS, &[]).await?;
             filled.is_complete = true;
             break;
         }

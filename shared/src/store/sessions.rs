@@ -10,7 +10,8 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
-use super::messages::{MAX_PAGE_BYTES, latest_that_fit};
+use super::messages::latest_that_fit;
+use super::room::MAX_PAGE_BYTES;
 use super::statements::{FORK, OPEN, RESET, RESUME, SERVICE_STATUS, STATUS};
 use crate::caller::Caller;
 use crate::database::{DatabaseError, Parameter};
@@ -59,7 +60,7 @@ pub struct Statistics {
 }
 
 impl Statistics {
-    fn read(row: &Row) -> Result<Self, DatabaseError> {
+    pub(super) fn read(row: &Row) -> Result<Self, DatabaseError> {
         Ok(Self {
             session_id: row.try_get("session_id")?,
             created_at: Timestamp(row.try_get("created_at")?),

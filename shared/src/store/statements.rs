@@ -25,10 +25,10 @@ pub enum Scope {
     SessionAndNew,
     /// The sessions of one owner.
     Owner,
-    /// All sessions, for `maintain`.
-    Maintenance,
     /// No session.
     Schema,
+    /// All sessions, and only by `maintain`.
+    Maintain,
 }
 
 /// Begins a turn.
@@ -88,7 +88,9 @@ pub const OPEN: Statement = Statement {
     scope: Scope::Session,
     sql: "
         insert into public.chat_sessions (session_id, owner)
-        values ($1, $2)
+        select *
+        from (values ($1, $2)) as new (session_id, owner)
+        where not exists (select from public.chat_erasures where session_id = $1)
         on conflict (session_id) do nothing",
 };
 
@@ -134,6 +136,13 @@ pub const GIVE_FEEDBACK: Statement = Statement {
     sql: include_str!("sql/give_feedback.sql"),
 };
 
+/// Reads a page of an owner's sessions and their messages.
+pub const EXPORT: Statement = Statement {
+    name: "export",
+    scope: Scope::Owner,
+    sql: include_str!("sql/export.sql"),
+};
+
 /// Searches an owner's messages, or those of one session.
 pub const SEARCH: Statement = Statement {
     name: "search",
@@ -144,21 +153,21 @@ pub const SEARCH: Statement = Statement {
 /// Finds out how far the index for searching can go.
 pub const SEARCH_HORIZON: Statement = Statement {
     name: "horizon of the search index",
-    scope: Scope::Maintenance,
+    scope: Scope::Maintain,
     sql: "select * from public.chat_search_horizon_v1($1)",
 };
 
 /// Takes messages into the index for searching.
 pub const FILL_SEARCH: Statement = Statement {
     name: "fill the search index",
-    scope: Scope::Maintenance,
+    scope: Scope::Maintain,
     sql: "select public.chat_search_fill_v1($1, $2, $3, $4) as messages",
 };
 
 /// Forgets owners in the index for searching who have no session any more.
 pub const FORGET_OWNERS: Statement = Statement {
     name: "forget owners in the search index",
-    scope: Scope::Maintenance,
+    scope: Scope::Maintain,
     sql: include_str!("sql/forget_owners.sql"),
 };
 
@@ -169,7 +178,7 @@ pub const SERVICE_STATUS: Statement = Statement {
     sql: include_str!("sql/service_status.sql"),
 };
 
-/// All of them.
+/// All that requests run.
 pub const ALL: &[Statement] = &[
     BEGIN_TURN,
     FINISH_TURN,
@@ -185,9 +194,196 @@ pub const ALL: &[Statement] = &[
     CHANGE_SESSION,
     ERASE_SESSION,
     GIVE_FEEDBACK,
+    EXPORT,
     SEARCH,
+    SERVICE_STATUS,
+];
+
+/// Says whether a recorded session is not erased yet, of one owner or of any.
+pub const UNFINISHED: Statement = Statement {
+    name: "unfinished erasures",
+    scope: Scope::Maintain,
+    sql: "
+        select exists (
+            select
+            from public.chat_erasures e
+            left join public.chat_sessions s on s.session_id = e.session_id
+            where e.finished_at is null
+              and ($1::text is null or s.owner = $1)
+        ) as unfinished",
+};
+
+/// Marks and records the sessions past retention among the next ones.
+pub const EXPIRE: Statement = Statement {
+    name: "expire sessions",
+    scope: Scope::Maintain,
+    sql: include_str!("sql/expire.sql"),
+};
+
+/// Marks and records sessions of an owner.
+pub const RECORD_OWNER: Statement = Statement {
+    name: "record the sessions of an owner",
+    scope: Scope::Maintain,
+    sql: include_str!("sql/record_owner.sql"),
+};
+
+/// Counts the sessions of an owner.
+pub const COUNT_SESSIONS: Statement = Statement {
+    name: "count the sessions of an owner",
+    scope: Scope::Maintain,
+    sql: "select count(*) as rows from public.chat_sessions s where s.owner = $1",
+};
+
+/// A table whose rows belong to a session, besides the session's own row.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// The table.
+    pub table: &'static str,
+    /// Its rows in a report.
+    pub rows: &'static str,
+    /// Deletes some of the rows of recorded sessions.
+    pub erase: Statement,
+    /// Counts the rows of an owner.
+    pub count: Statement,
+}
+
+/// The recorded sessions that come next, locked, so that of two runs at a time each waits for the other
+/// instead of deleting the same rows in another order. A session may be gone already.
+///
+/// $1 number of sessions, $2 owner or null
+macro_rules! recorded {
+    () => {
+        "
+        recorded as (
+            select e.session_id
+            from public.chat_erasures e
+            left join public.chat_sessions s on s.session_id = e.session_id
+            where e.finished_at is null
+              and ($2::text is null or s.owner = $2)
+            order by e.session_id
+            limit $1
+            for update of e
+        )"
+    };
+}
+
+/// Lists the parts of a session: for each table what its rows are called, and the column that tells
+/// those of one session apart. A new table with a `session_id` needs a line here and nothing else.
+macro_rules! parts {
+    ($(($rows:literal, $table:literal, $key:literal)),+ $(,)?) => {
+        /// The parts of a session.
+        pub const PARTS: &[Part] = &[$(Part {
+            table: $table,
+            rows: $rows,
+            erase: Statement {
+                name: concat!("erase ", $rows),
+                scope: Scope::Maintain,
+                sql: concat!("with", recorded!(), ",
+        batch as (
+            select part.session_id, part.", $key, "
+            from recorded
+            join public.chat_sessions s on s.session_id = recorded.session_id
+            cross join lateral (
+                select p.session_id, p.", $key, "
+                from public.", $table, " p
+                where p.session_id = s.session_id
+                limit $3
+            ) part
+            where s.erased_at is not null
+            limit $3
+        ),
+        erased as (
+            delete from public.", $table, " part
+            using batch
+            where part.session_id = batch.session_id
+              and part.", $key, " = batch.", $key, "
+            returning part.session_id
+        )
+        select count(*) as rows
+        from erased"),
+            },
+            count: Statement {
+                name: concat!("count ", $rows),
+                scope: Scope::Maintain,
+                sql: concat!("
+        select count(*) as rows
+        from public.chat_sessions s
+        join public.", $table, " part on part.session_id = s.session_id
+        where s.owner = $1"),
+            },
+        }),+];
+
+        /// Deletes the rows of the next recorded sessions that have no parts left, and finishes their
+        /// erasures.
+        pub const FINISH_ERASURES: Statement = Statement {
+            name: "finish erasures",
+            scope: Scope::Maintain,
+            sql: concat!("with", recorded!(), ",
+        erased as (
+            delete from public.chat_sessions s
+            using recorded
+            where s.session_id = recorded.session_id
+              and s.erased_at is not null", $("
+              and not exists (select from public.", $table, " p where p.session_id = s.session_id)"),+, "
+            returning s.session_id
+        ),
+        finished as (
+            update public.chat_erasures e
+            set finished_at = clock_timestamp()
+            from recorded
+            where e.session_id = recorded.session_id
+              and (
+                  e.session_id in (select session_id from erased)
+                  or not exists (
+                      select from public.chat_sessions s where s.session_id = e.session_id
+                  )
+              )
+            returning e.session_id
+        )
+        select
+            (select count(*) from erased) as rows,
+            (select count(*) from finished) as finished"),
+        };
+    };
+}
+
+parts![
+    ("messages", "chat_messages", "seq"),
+    ("events", "chat_events", "event_id"),
+    ("feedback", "chat_feedback", "seq"),
+    ("search_entries", "chat_search", "seq"),
+];
+
+/// Hides the next recorded sessions that are not: those in a restored database.
+pub const HIDE: Statement = Statement {
+    name: "hide recorded sessions",
+    scope: Scope::Maintain,
+    sql: concat!(
+        "with",
+        recorded!(),
+        ",
+        hidden as (
+            update public.chat_sessions s
+            set erased_at = clock_timestamp()
+            from recorded
+            where s.session_id = recorded.session_id
+              and s.erased_at is null
+            returning s.session_id
+        )
+        select count(*) as rows
+        from hidden"
+    ),
+};
+
+/// All that `maintain` runs, without those for each of [`PARTS`].
+pub const BY_MAINTAIN: &[Statement] = &[
+    UNFINISHED,
+    EXPIRE,
+    RECORD_OWNER,
+    HIDE,
+    FINISH_ERASURES,
+    COUNT_SESSIONS,
     SEARCH_HORIZON,
     FILL_SEARCH,
     FORGET_OWNERS,
-    SERVICE_STATUS,
 ];

@@ -3,30 +3,20 @@
 //! Two statements, with nothing held in between. [`begin`] stores the message and takes a lease on
 //! the session; [`finish`] stores the answer and releases the lease. If the process dies in
 //! between, a message without an answer remains, and a lease that expires. Both are idempotent.
-//!
-//! What depends on the text is worked out here, not in the database: title, digest and sizes.
 
 use std::time::Duration;
 
-use openssl::sha::sha256;
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
-use super::messages::json_bytes;
+use super::derived::{characters, digest, json_bytes, title};
 use super::statements::{ABANDON_TURN, BEGIN_TURN, FINISH_TURN};
 use crate::caller::Caller;
 use crate::database::DatabaseError;
 use crate::problem::Problem;
-
-/// The longest automatic title, in characters.
-const MAX_TITLE_CHARACTERS: usize = 60;
-
-/// The size of a question's digest, in bytes. It tells two texts of one caller apart, so half of
-/// SHA-256 is enough.
-const DIGEST_BYTES: usize = 16;
 
 /// A user's message that asks for an answer.
 #[derive(Debug)]
@@ -41,30 +31,6 @@ pub struct Question {
     pub audio_files: Option<Value>,
     /// The caller's metadata.
     pub metadata: Option<Value>,
-}
-
-impl Question {
-    /// The title of a session that begins with this question: its first words, as many as fit into
-    /// [`MAX_TITLE_CHARACTERS`], separated by one space. A first word that is longer is cut.
-    fn title(&self) -> String {
-        let mut title = String::new();
-        let mut characters = 0;
-        for word in self.content.split_whitespace() {
-            let separator = usize::from(characters > 0);
-            characters += separator + word.chars().count();
-            if characters > MAX_TITLE_CHARACTERS {
-                if separator == 0 {
-                    title.extend(word.chars().take(MAX_TITLE_CHARACTERS));
-                }
-                break;
-            }
-            if separator == 1 {
-                title.push(' ');
-            }
-            title.push_str(word);
-        }
-        title
-    }
 }
 
 /// The right to work on a turn. A new one is made for every call, before the first statement.
@@ -163,7 +129,10 @@ impl Answer {
             content: row.try_get("content")?,
             audio_files: from_array(row.try_get("audio_files")?),
             function_calls: from_array(row.try_get("function_calls")?),
-            model: row.try_get("model")?,
+            // An answer that was taken along from elsewhere may name none.
+            model: row
+                .try_get::<_, Option<String>>("model")?
+                .unwrap_or_else(|| "unknown".into()),
             finish_reason: row.try_get("finish_reason")?,
             usage: Usage {
                 input_tokens: row.try_get("input_tokens")?,
@@ -216,7 +185,6 @@ pub async fn begin(
     lease: Lease,
     context: ContextLimits,
 ) -> Result<TurnStart, Problem> {
-    let digest = &sha256(question.content.as_bytes())[..DIGEST_BYTES];
     let rows = store
         .query(
             caller,
@@ -224,10 +192,10 @@ pub async fn begin(
             &[
                 (&question.session_id, Type::UUID),
                 (&caller.owner_key(), Type::TEXT),
-                (&question.title(), Type::TEXT),
+                (&title(&question.content), Type::TEXT),
                 (&question.message_id, Type::UUID),
                 (&question.content, Type::TEXT),
-                (&digest, Type::BYTEA),
+                (&digest(&question.content), Type::BYTEA),
                 (&characters(&question.content), Type::INT4),
                 (&json_bytes(&question.content)?, Type::INT8),
                 (&question.audio_files, Type::JSONB),
@@ -351,11 +319,6 @@ pub async fn abandon(
     Ok(())
 }
 
-/// The length of a text in characters. Texts are far shorter than the largest `i32`.
-fn characters(text: &str) -> i32 {
-    i32::try_from(text.chars().count()).unwrap_or(i32::MAX)
-}
-
 /// The number of items in an array; 0 for anything else.
 fn length(array: Option<&Value>) -> i32 {
     let items = array.and_then(Value::as_array).map_or(0, Vec::len);
@@ -371,32 +334,5 @@ fn from_array(value: Option<Value>) -> Vec<Value> {
     match value {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_title_is_the_beginning_of_the_question_cut_between_words() {
-        let title = |content: &str| {
-            let question = Question {
-                session_id: Uuid::nil(),
-                message_id: Uuid::nil(),
-                content: content.to_owned(),
-                audio_files: None,
-                metadata: None,
-            };
-            question.title()
-        };
-        assert_eq!(
-            title("  How do I\n\tfall asleep? "),
-            "How do I fall asleep?"
-        );
-        let sixty = "Ä".repeat(29) + " " + &"ß".repeat(30);
-        assert_eq!(title(&format!("{sixty} x")), sixty);
-        assert_eq!(title(&format!("{sixty}x")), "Ä".repeat(29));
-        assert_eq!(title(&"語".repeat(100)), "語".repeat(60));
     }
 }

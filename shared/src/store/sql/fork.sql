@@ -6,7 +6,8 @@
 -- digest of the id and the message's position), so they are the same however often the statement is
 -- sent.
 --
--- A copy that would be too long or too large is not made; `message_count` and `bytes` say so.
+-- A copy that would be too long or too large is not made; `message_count` and `bytes` say so. Nor is one
+-- that was made before and has been erased since.
 --
 -- $1 session_id, $2 owner, $3 message_id, $4 new session_id, $5 number of messages to return, $6
 -- maximum number of messages in a copy, $7 maximum size of a copy as JSON, in bytes
@@ -61,6 +62,7 @@ session as (
         $1, $3, max(seq), (select title from point), (select own_title from point)
     from prefix
     having count(*) > 0
+       and not exists (select from public.chat_erasures where session_id = $4)
     on conflict (session_id) do nothing
     returning session_id
 ),

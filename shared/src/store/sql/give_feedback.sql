@@ -1,5 +1,6 @@
 -- Stores what a user thinks of an answer. Returns a row if there is such a session, with the role of the
--- message if there is such a message; only an answer gets feedback.
+-- message if there is such a message; only an answer gets feedback. The lock keeps the session from being
+-- erased in between, which would leave feedback of a session that is gone.
 --
 -- $1 session_id, $2 owner, $3 message_id, $4 rating, $5 comment, both null to take them back
 with
@@ -12,6 +13,7 @@ target as (
     where s.session_id = $1
       and s.owner is not distinct from $2
       and s.erased_at is null
+    for no key update of s
 ),
 stored as (
     insert into public.chat_feedback (session_id, seq, rating, comment)

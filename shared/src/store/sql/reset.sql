@@ -21,6 +21,7 @@ opened as (
     insert into public.chat_sessions (session_id, owner)
     select $3, $2
     from closed
+    where not exists (select from public.chat_erasures where session_id = $3)
     on conflict (session_id) do nothing
 )
 select session_id

@@ -1,0 +1,184 @@
+//! Many callers at once, two of them the same person, who do everything that a caller can: nobody sees a word
+//! of another one, nothing fails, and the data stays whole.
+//!
+//! A longer run: `CROWD_SECONDS=60 cargo test --workspace crowd`.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use support::TestApi;
+use support::api::Answer;
+use support::issuer::Issuer;
+
+const CALLERS: usize = 10;
+
+/// How long they go on, unless `CROWD_SECONDS` says otherwise.
+const SECONDS: u64 = 4;
+
+/// A caller, and the sessions it has seen.
+struct Caller {
+    api: TestApi,
+    name: String,
+    sessions: Vec<String>,
+    /// What it does next is taken from here.
+    state: u64,
+}
+
+impl Caller {
+    /// A number below `bound`, from Knuth's generator of the MMIX computer.
+    fn choose(&mut self, bound: usize) -> usize {
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.state >> 33).unwrap() % bound
+    }
+
+    fn session(&mut self) -> String {
+        if self.sessions.is_empty() {
+            return Uuid::now_v7().to_string();
+        }
+        let n = self.choose(self.sessions.len());
+        self.sessions[n].clone()
+    }
+
+    async fn step(&mut self) {
+        let session = self.session();
+        match self.choose(10) {
+            0..=2 => {
+                let session = match self.choose(3) {
+                    0 => Uuid::now_v7().to_string(),
+                    _ => session,
+                };
+                let query = format!("{} asks", self.name);
+                let turn = self
+                    .api
+                    .chat(json!({ "query": query, "session_id": session }))
+                    .await;
+                self.check(&turn, &[200, 404, 409]);
+                if turn.status == 200 && !self.sessions.contains(&session) {
+                    self.sessions.push(session);
+                }
+            }
+            3 => {
+                let page = self.api.sessions("?limit=5&archived=all").await;
+                self.check(&page, &[200]);
+                for listed in page.body["sessions"].as_array().unwrap() {
+                    let title = listed["title"].as_str().unwrap();
+                    assert!(title.starts_with(&self.name), "{title}");
+                    let id = listed["session_id"].as_str().unwrap().to_owned();
+                    if !self.sessions.contains(&id) {
+                        self.sessions.push(id);
+                    }
+                }
+            }
+            4 => {
+                let change = json!({
+                    "title": format!("{} renames", self.name),
+                    "pinned": self.choose(2) == 0,
+                    "archived": self.choose(2) == 0,
+                });
+                let changed = self.api.change(session, change).await;
+                self.check(&changed, &[200, 404]);
+            }
+            5 => {
+                let history = self.api.history(&session, "?limit=2&order=desc").await;
+                self.check(&history, &[200, 404]);
+                if let Some(answer) = history.body["history"].get(0) {
+                    let id = answer["message_id"].as_str().unwrap();
+                    let given = self
+                        .api
+                        .feedback(&session, id, json!({ "rating": "up" }))
+                        .await;
+                    self.check(&given, &[200, 400, 404]);
+                }
+            }
+            6 => {
+                let exported = self.api.export("").await;
+                self.check(&exported, &[200]);
+                for line in exported.body.as_array().unwrap() {
+                    if line["role"] == "user" {
+                        let content = line["content"].as_str().unwrap();
+                        assert!(content.starts_with(&self.name), "{content}");
+                    }
+                }
+            }
+            7 => {
+                let status = self.api.status(&session).await;
+                self.check(&status, &[200, 404]);
+                let found = self.api.find(&session).await;
+                self.check(&found, &[200, 404]);
+            }
+            8 => {
+                let history = self.api.history(&session, "?limit=1").await;
+                if let Some(first) = history.body["history"].get(0) {
+                    let copy = self
+                        .api
+                        .fork(&session, first["message_id"].as_str().unwrap())
+                        .await;
+                    self.check(&copy, &[200, 404]);
+                }
+            }
+            _ => {
+                let erased = self.api.erase(&session).await;
+                self.check(&erased, &[200, 404]);
+                // The other one of this person may not know yet.
+                self.sessions.retain(|known| *known != session);
+            }
+        }
+    }
+
+    fn check(&self, answer: &Answer, expected: &[u16]) {
+        assert!(
+            expected.contains(&answer.status),
+            "{}: {}",
+            self.name,
+            answer.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn many_callers_do_everything_at_once_and_see_only_their_own() {
+    let issuer = Issuer::start().await;
+    let settings = [&issuer.settings()[..], &[("DATABASE_CONNECTIONS", "8")]].concat();
+    let api = TestApi::with_settings(&settings).await;
+    let seconds = std::env::var("CROWD_SECONDS").map_or(SECONDS, |text| text.parse().unwrap());
+    let until = Instant::now() + Duration::from_secs(seconds);
+
+    let callers = (0..CALLERS).map(|n| {
+        // The last is the first one's other self.
+        let name = format!("person-{}.", n % (CALLERS - 1));
+        let mut caller = Caller {
+            api: api.with_token(issuer.token(&name)),
+            name,
+            sessions: Vec::new(),
+            state: u64::try_from(n).unwrap(),
+        };
+        async move {
+            let mut steps = 0;
+            while Instant::now() < until {
+                caller.step().await;
+                steps += 1;
+            }
+            steps
+        }
+    });
+    let steps: usize = futures_util::future::join_all(callers).await.iter().sum();
+
+    assert!(steps > 10 * CALLERS, "{steps}");
+    api.verify().await;
+    let erased = api.number("select count(*) from chat_erasures").await;
+    let marked = "select count(*) from chat_sessions where erased_at is not null";
+    assert_eq!(api.number(marked).await, erased);
+    let foreign: Value = json!(
+        api.number(
+            "select count(*) from chat_sessions s join chat_messages m using (session_id)
+         where m.role = 'user' and m.content not like replace(s.owner, 'jwt:', '') || '%'"
+        )
+        .await
+    );
+    assert_eq!(foreign, 0);
+}
