@@ -263,6 +263,55 @@ async fn runs_at_the_same_time_share_the_work() {
 }
 
 #[tokio::test]
+async fn what_was_erased_is_not_in_the_index_for_searching_nor_comes_back_into_it() {
+    let api = TestApi::start().await;
+    let (erased, kept) = (
+        api.session(&["pomegranate"]).await,
+        api.session(&["pomegranate"]).await,
+    );
+    let report = maintain(&api, &[], json!({})).await;
+    assert_eq!(report["indexed"], 4);
+    assert_eq!(
+        api.search("pomegranate", "").await.body["results"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+
+    // Messages are being taken in when the session is erased.
+    let connection = api.connection().await;
+    let client = connection.client();
+    client
+        .batch_execute("begin; select * from chat_search_state for update")
+        .await
+        .unwrap();
+    assert_eq!(api.erase(erased).await.status, 200);
+    let run = tokio::spawn({
+        let config = config(&api, &[]);
+        async move { maintain::handle(Ok(&config), json!({}), Duration::from_secs(60)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(
+        api.number("select count(*) from chat_search").await,
+        4,
+        "it waits"
+    );
+    client.batch_execute("commit").await.unwrap();
+    let report = run.await.unwrap().unwrap();
+
+    assert_eq!(report["erased"]["search_entries"], 2);
+    assert_eq!(api.number("select count(*) from chat_search").await, 2);
+    let found = api.search("pomegranate", "").await;
+    let found = found.body["results"].as_array().unwrap();
+    assert!(
+        found.iter().all(|hit| hit["session_id"] == json!(kept)),
+        "{found:?}"
+    );
+    api.verify().await;
+}
+
+#[tokio::test]
 async fn a_user_without_the_rights_is_told_which_it_lacks() {
     let api = TestApi::start().await;
     let url = postgres::app_url(&api.database);

@@ -17,6 +17,7 @@ use tokio_postgres::types::Type;
 use super::Store;
 use super::statements::{
     COUNT_SESSIONS, EXPIRE, FINISH_ERASURES, HIDE, PARTS, RECORD_OWNER, Statement, UNFINISHED,
+    WAIT_FOR_FILL,
 };
 use crate::database::{DatabaseError, Parameter};
 
@@ -141,6 +142,7 @@ pub async fn erase_next(
     let some_of_next = [&next[..], &[(&batch.rows, Type::INT8)]].concat();
 
     let mut found = count(store, HIDE, &next).await? > 0;
+    count(store, WAIT_FOR_FILL, &[]).await?;
     for part in PARTS {
         loop {
             if batch.is_over() {

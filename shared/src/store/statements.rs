@@ -164,6 +164,16 @@ pub const FILL_SEARCH: Statement = Statement {
     sql: "select public.chat_search_fill_v1($1, $2, $3, $4) as messages",
 };
 
+/// Waits until messages that are being taken into the index for searching are there: those of a session that
+/// was marked meanwhile would come back after they were erased. The filling holds this row.
+pub const WAIT_FOR_FILL: Statement = Statement {
+    name: "wait for the filling of the search index",
+    scope: Scope::Maintain,
+    sql: "
+        select count(*) as rows
+        from (select from public.chat_search_state for key share) state",
+};
+
 /// Forgets owners in the index for searching who have no session any more.
 pub const FORGET_OWNERS: Statement = Statement {
     name: "forget owners in the search index",
@@ -385,5 +395,6 @@ pub const BY_MAINTAIN: &[Statement] = &[
     COUNT_SESSIONS,
     SEARCH_HORIZON,
     FILL_SEARCH,
+    WAIT_FOR_FILL,
     FORGET_OWNERS,
 ];
