@@ -197,5 +197,8 @@ async fn maintain_is_invoked_by_a_schedule_and_by_hand_with_the_events_of_the_pr
     let connections = "select count(*) from pg_stat_activity where usename = 'daissy_maintain'
         and datname = current_database()";
     let row = connection.client().query_typed_one(connections, &[]).await;
-    assert_eq!(row.unwrap().get::<_, i64>(0), 0);
+    // A pooler keeps its own.
+    if std::env::var_os("TESTS_THROUGH").is_none() {
+        assert_eq!(row.unwrap().get::<_, i64>(0), 0);
+    }
 }
