@@ -32,6 +32,9 @@ create table public.chat_sessions (
     -- died blocks nobody for longer than that.
     lease_id uuid,
     lease_until timestamptz,
+    -- Whether the turn in progress is streamed. Then it also ends when it gives no sign of life
+    -- (chat_streams).
+    lease_is_streamed boolean not null default false,
 
     -- The session and message this one is a copy of, and the position of that message. Not a foreign
     -- key, which would forbid erasing the source.

@@ -50,3 +50,26 @@ create table public.chat_feedback (
     comment text,
     constraint chat_feedback_pkey primary key (session_id, seq)
 );
+
+-- The answer of a streamed turn while it is being written: what has been said so far, for readers that
+-- take it up again. The row is made when the turn begins and goes when it ends.
+--
+-- Unlogged: what is in here is never the only copy of anything that was promised. The server empties the
+-- table when it recovers from a crash, and a turn that still runs then makes its row again.
+create unlogged table public.chat_streams (
+    session_id uuid not null
+        constraint chat_streams_pkey primary key,
+    -- The turn's lease, which is also the id of the answer.
+    lease_id uuid not null,
+    question_seq bigint not null,
+    -- The text in numbered pieces: writing one again changes nothing. And for each piece, how many
+    -- characters the text has up to its end.
+    pieces text[] not null default '{}',
+    characters_through integer[] not null default '{}',
+    -- Whether the caller wants the turn to stop.
+    is_stop_requested boolean not null default false,
+    -- The last sign of life. Without one for some seconds, the turn's function has died.
+    alive_at timestamptz not null default clock_timestamp()
+)
+-- The row changes every second, and in its page if there is room (a HOT update).
+with (fillfactor = 50);

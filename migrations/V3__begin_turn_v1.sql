@@ -2,6 +2,9 @@
 -- returns the context for the model, newest message first. Otherwise it says why not and changes
 -- nothing. Sent again, it finds its own message and lease.
 --
+-- A streamed turn (`in_is_streamed`) gets a row in chat_streams as well. It ends with its lease, or when
+-- it has given no sign of life for `in_dead_after_seconds`.
+--
 -- The lock on the session's row makes its callers wait for each other, so each step sees what is true
 -- and not what was. It is held for this function only, never while the model is asked.
 --
@@ -11,7 +14,8 @@
 --     not_found   erased, or another owner's
 --     reused      the message_id belongs to another message
 --     inactive    the session was reset
---     busy        another turn holds the lease
+--     streaming   this turn is in progress and streamed: the id of its answer
+--     busy        another turn holds the lease, or this one, and is not streamed
 create function public.chat_begin_turn_v1(
     in_session_id uuid,
     in_owner text,
@@ -28,6 +32,8 @@ create function public.chat_begin_turn_v1(
     in_metadata jsonb,
     in_lease_id uuid,
     in_lease_seconds double precision,
+    in_is_streamed boolean,
+    in_dead_after_seconds double precision,
     -- The context ends before the message that would exceed either.
     in_context_messages bigint,
     in_context_characters bigint,
@@ -52,6 +58,7 @@ declare
     session record;
     question record;
     answer record;
+    stream record;
     earlier record;
     clock timestamptz;
     bytes_through bigint;
@@ -61,7 +68,7 @@ begin
     for attempt in 1..2 loop
         select
             s.owner, s.is_active, s.erased_at, s.message_count, s.json_bytes, s.last_message_time,
-            s.lease_id, s.lease_until
+            s.lease_id, s.lease_until, s.lease_is_streamed
         into session
         from public.chat_sessions s
         where s.session_id = in_session_id
@@ -135,8 +142,24 @@ begin
         return;
     end if;
     if session.lease_id <> in_lease_id and session.lease_until > clock then
-        outcome := 'busy';
-        return;
+        if not session.lease_is_streamed then
+            outcome := 'busy';
+            return;
+        end if;
+        select w.question_seq
+        into stream
+        from public.chat_streams w
+        where w.session_id = in_session_id
+          and w.lease_id = session.lease_id
+          and w.alive_at > clock - make_interval(secs => in_dead_after_seconds);
+        if found then
+            outcome := 'busy';
+            if in_is_streamed and stream.question_seq = question_seq then
+                outcome := 'streaming';
+                response_id := session.lease_id;
+            end if;
+            return;
+        end if;
     end if;
 
     if question_seq is null then
@@ -157,7 +180,8 @@ begin
             last_message_time = clock,
             updated_at = greatest(s.updated_at, clock),
             lease_id = in_lease_id,
-            lease_until = clock + make_interval(secs => in_lease_seconds)
+            lease_until = clock + make_interval(secs => in_lease_seconds),
+            lease_is_streamed = in_is_streamed
         where s.session_id = in_session_id;
 
         insert into public.chat_messages (
@@ -173,8 +197,25 @@ begin
         update public.chat_sessions s
         set updated_at = greatest(s.updated_at, clock),
             lease_id = in_lease_id,
-            lease_until = clock + make_interval(secs => in_lease_seconds)
+            lease_until = clock + make_interval(secs => in_lease_seconds),
+            lease_is_streamed = in_is_streamed
         where s.session_id = in_session_id;
+    end if;
+
+    if in_is_streamed then
+        insert into public.chat_streams as w (session_id, lease_id, question_seq)
+        values (in_session_id, in_lease_id, question_seq)
+        on conflict (session_id) do update
+        set lease_id = excluded.lease_id,
+            question_seq = excluded.question_seq,
+            pieces = excluded.pieces,
+            characters_through = excluded.characters_through,
+            is_stop_requested = excluded.is_stop_requested,
+            alive_at = excluded.alive_at;
+    elsif session.lease_is_streamed then
+        -- Of a turn that died.
+        delete from public.chat_streams w
+        where w.session_id = in_session_id;
     end if;
 
     outcome := 'started';

@@ -26,6 +26,7 @@ create function public.chat_finish_turn_v1(
     in_output_tokens bigint,
     in_latency_ms integer,
     in_first_token_ms integer,
+    in_is_streamed boolean,
     out outcome text,
     out seq bigint
 )
@@ -50,7 +51,8 @@ begin
         last_message_time = greatest(s.last_message_time, clock),
         updated_at = greatest(s.updated_at, clock),
         lease_id = null,
-        lease_until = null
+        lease_until = null,
+        lease_is_streamed = false
     where s.session_id = in_session_id
       and s.owner is not distinct from in_owner
       and s.erased_at is null
@@ -72,6 +74,11 @@ begin
             outcome := 'not_found';
         end if;
         return;
+    end if;
+
+    if in_is_streamed then
+        delete from public.chat_streams w
+        where w.session_id = in_session_id;
     end if;
 
     outcome := 'finished';

@@ -69,7 +69,7 @@ declare
 begin
     foreach name in array array[
         'chat_sessions', 'chat_messages', 'chat_events', 'chat_erasures', 'chat_feedback',
-        'chat_search', 'chat_search_parts', 'chat_search_state',
+        'chat_streams', 'chat_search', 'chat_search_parts', 'chat_search_state',
         'refinery_schema_history'
     ] loop
         if to_regclass('public.' || name) is not null then

@@ -18,6 +18,7 @@ use shared::http::request::RequestLimit;
 use shared::http::route::Route;
 use shared::store::Store;
 use status::Status;
+use stream::Stream;
 
 use crate::service::route;
 
@@ -54,6 +55,7 @@ pub fn table() -> Vec<Entry> {
         entry(|parts| Search::new(parts.store.clone())),
         entry(|parts| Sessions::new(parts.store.clone())),
         entry(|parts| Status::new(parts.store.clone())),
+        entry(|parts| Stream::new(parts.store.clone(), Arc::clone(&parts.assistant))),
     ]
 }
 

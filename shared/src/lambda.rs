@@ -2,17 +2,21 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::FutureExt;
-use lambda_http::{BoxFuture, Error, RequestExt, SnapStartResource, service_fn};
-use lambda_runtime::{LambdaEvent, Runtime, spawn_graceful_shutdown_handler};
+use futures_util::{FutureExt, Stream, StreamExt, stream};
+use lambda_http::{BoxFuture, Error, RequestExt, Response, SnapStartResource, service_fn};
+use lambda_runtime::{
+    FunctionResponse, LambdaEvent, MetadataPrelude, Runtime, StreamResponse,
+    spawn_graceful_shutdown_handler,
+};
 use serde_json::Value;
 
 use crate::caller::Permissions;
 use crate::database::{Database, DatabaseConfig};
 use crate::http::configured::Configured;
-use crate::http::endpoint::{Endpoint, refuse, respond};
+use crate::http::endpoint::{Body, Endpoint, refuse, respond};
 use crate::http::event::{self, Api, EventResponse};
 use crate::http::reporter::Reporter;
 use crate::http::request::request_id_in;
@@ -33,6 +37,33 @@ use crate::store::Store;
 pub fn run<E: Endpoint>(
     build: impl Fn(Store) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
 ) -> Result<(), Error> {
+    run_as(Answers::Complete, build)
+}
+
+/// Like [`run`], for a function whose answers are sent while they are made. It has to be invoked by what takes
+/// such answers; anything else would take the beginning of one for the whole.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_streaming<E: Endpoint>(
+    build: impl Fn(Store) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
+) -> Result<(), Error> {
+    run_as(Answers::Streamed, build)
+}
+
+/// How a function sends its answers.
+#[derive(Debug, Clone, Copy)]
+enum Answers {
+    /// Each in one piece.
+    Complete,
+    /// Each as a stream, even if it is complete.
+    Streamed,
+}
+
+fn run_as<E: Endpoint>(
+    answers: Answers,
+    build: impl Fn(Store) -> BoxFuture<'static, Result<E, Error>> + Send + Sync + 'static,
+) -> Result<(), Error> {
     logging::init_json(E::NAME);
     let configured = DatabaseConfig::from_env()
         .and_then(|config| Ok((config, Permissions::read(|name| std::env::var(name).ok())?)));
@@ -51,7 +82,8 @@ pub fn run<E: Endpoint>(
         .build()?
         .block_on(async {
             let function = Arc::new(Function {
-                reporter: Reporter::on_lambda(),
+                answers,
+                reporter: Arc::new(Reporter::on_lambda()),
                 permissions,
                 database: database.as_ref().ok().map(Arc::clone),
                 endpoint: Configured::new(database.map_err(Into::into), move |database| {
@@ -68,7 +100,8 @@ pub fn run<E: Endpoint>(
 
 /// A function in its environment.
 struct Function<E: Endpoint> {
-    reporter: Reporter,
+    answers: Answers,
+    reporter: Arc<Reporter>,
     permissions: Permissions,
     /// `None` if none is configured.
     database: Option<Arc<Database>>,
@@ -79,6 +112,23 @@ impl<E: Endpoint> Function<E> {
     async fn preconnect(&self) {
         if let Some(database) = &self.database {
             database.preconnect().await;
+        }
+    }
+
+    async fn answer(&self, event: LambdaEvent<Value>) -> FunctionResponse<EventResponse, Chunks> {
+        let Self {
+            endpoint,
+            reporter,
+            permissions,
+            ..
+        } = self;
+        match self.answers {
+            Answers::Complete => FunctionResponse::BufferedResponse(
+                respond_to_event(endpoint, reporter, *permissions, event).await,
+            ),
+            Answers::Streamed => FunctionResponse::StreamingResponse(in_chunks(
+                respond_to(endpoint, reporter, *permissions, event).await,
+            )),
         }
     }
 
@@ -93,15 +143,7 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
     let across_snapshots = Arc::new(AcrossSnapshots(Arc::clone(&function)));
     let answer = service_fn(move |event| {
         let function = Arc::clone(&function);
-        async move {
-            let Function {
-                endpoint,
-                reporter,
-                permissions,
-                ..
-            } = &*function;
-            Ok::<_, Infallible>(respond_to_event(endpoint, reporter, *permissions, event).await)
-        }
+        async move { Ok::<_, Infallible>(function.answer(event).await) }
     });
     Runtime::new(answer)
         .register_snapstart_resource(across_snapshots)
@@ -112,20 +154,48 @@ async fn serve<E: Endpoint>(function: Arc<Function<E>>) -> Result<(), Error> {
 /// Answers a Lambda event, whatever it contains; `reporter` writes its log line.
 pub async fn respond_to_event<E: Endpoint>(
     endpoint: &E,
-    reporter: &Reporter,
+    reporter: &Arc<Reporter>,
     permissions: Permissions,
     event: LambdaEvent<Value>,
 ) -> EventResponse {
     let api = Api::of(&event.payload);
-    let response = match event::read(event.payload) {
+    let response = respond_to(endpoint, reporter, permissions, event).await;
+    EventResponse::new(api, response).await
+}
+
+async fn respond_to<E: Endpoint>(
+    endpoint: &E,
+    reporter: &Arc<Reporter>,
+    permissions: Permissions,
+    event: LambdaEvent<Value>,
+) -> Response<Body> {
+    match event::read(event.payload) {
         Ok(request) => {
             let mut request = request.with_lambda_context(event.context);
             request.extensions_mut().insert(permissions);
             respond(endpoint, reporter, request).await
         }
-        Err(problem) => refuse::<E>(problem, reporter, &request_id_in(&event.context)).await,
-    };
-    EventResponse::new(api, response)
+        Err(problem) => refuse::<E>(problem, reporter, request_id_in(&event.context)),
+    }
+}
+
+/// The parts of a body. They never fail: the runtime would write the error into the answer and go on.
+type Chunks = Pin<Box<dyn Stream<Item = Result<String, Infallible>> + Send>>;
+
+/// An answer in the form in which Lambda streams it: status and headers first.
+fn in_chunks(response: Response<Body>) -> StreamResponse<Chunks> {
+    let (parts, body) = response.into_parts();
+    StreamResponse {
+        metadata_prelude: MetadataPrelude {
+            status_code: parts.status,
+            headers: parts.headers,
+            cookies: Vec::new(),
+        },
+        stream: match body {
+            Body::Text(text) => Box::pin(stream::once(async { Ok(text) })),
+            Body::Events(events) => Box::pin(events.into_text().map(Ok)),
+        },
+    }
 }
 
 /// Closes the connection when the environment shuts down, which frees its slot immediately. Lambda

@@ -4,6 +4,7 @@
 //! being handed anything. Reports made outside a request are dropped.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use serde::Serialize;
 use uuid::Uuid;
@@ -40,6 +41,8 @@ pub(crate) struct Observed {
     pub(crate) connects: u64,
     /// Statements sent again.
     pub(crate) repeats: u64,
+    /// How long the first text of an answer took, if it is streamed.
+    pub(crate) first_token_ms: Option<u64>,
     /// The handler's own measurements.
     pub(crate) measurements: Vec<Measurement>,
 }
@@ -51,6 +54,22 @@ impl Observed {
         self.connects += earlier.connects;
         self.repeats += earlier.repeats;
     }
+
+    /// Both parts of a request as one.
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        self.absorb(&later);
+        self.session_id = later.session_id.or(self.session_id);
+        self.first_token_ms = later.first_token_ms.or(self.first_token_ms);
+        self.measurements.extend(later.measurements);
+        self
+    }
+}
+
+/// Sets how long the first text of an answer took.
+pub fn first_token(after: Duration) {
+    let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+    tell(|record| record.first_token_ms = Some(milliseconds));
+    measure("FirstToken", Unit::Milliseconds, milliseconds);
 }
 
 /// Sets the session that the request is about; the last call wins.

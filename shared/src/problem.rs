@@ -57,6 +57,9 @@ pub enum Problem {
     /// Another turn of the session is in progress.
     #[error("A turn of this session is in progress; retry when it has finished")]
     SessionBusy,
+    /// The function that streamed a turn has died, or the turn ended without an answer.
+    #[error("The turn ended without an answer; the message is kept, retry with its message_id")]
+    TurnInterrupted,
     /// The session was reset.
     #[error("This session was reset; load it to reopen it")]
     SessionInactive,
@@ -236,6 +239,7 @@ impl Problem {
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::RouteNotFound => (StatusCode::NOT_FOUND, "route_not_found"),
             Self::SessionBusy => (StatusCode::CONFLICT, "session_busy"),
+            Self::TurnInterrupted => (StatusCode::CONFLICT, "turn_interrupted"),
             Self::SessionInactive => (StatusCode::CONFLICT, "session_inactive"),
             Self::MessageIdReused => (StatusCode::CONFLICT, "message_id_reused"),
             Self::PayloadTooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),

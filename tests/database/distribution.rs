@@ -10,12 +10,13 @@ use tokio_postgres::types::Type;
 use support::{TestApi, postgres};
 
 /// The tables that hold what belongs to a session.
-const CONVERSATION_TABLES: [&str; 5] = [
+const CONVERSATION_TABLES: [&str; 6] = [
     "chat_events",
     "chat_feedback",
     "chat_messages",
     "chat_search",
     "chat_sessions",
+    "chat_streams",
 ];
 
 #[tokio::test]
@@ -253,7 +254,7 @@ fn unbound_tables(text: &str) -> Vec<String> {
     let text = Regex::new("--.*").unwrap().replace_all(text, "");
     let parts = Regex::new(r";|\n\),|\n\)\n").unwrap();
     let table = Regex::new(
-        r"(?:from|join|update)\s+public\.(chat_events|chat_feedback|chat_messages|chat_sessions)(?:\s+(\w+))?",
+        r"(?:from|join|update)\s+public\.(chat_events|chat_feedback|chat_messages|chat_sessions|chat_streams)(?:\s+(\w+))?",
     )
     .unwrap();
     let keywords = [

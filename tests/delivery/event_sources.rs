@@ -55,8 +55,8 @@ impl Functions {
 
 async fn invoke<E: Endpoint>(function: &E, event: &Value) -> (u16, Value) {
     let event = LambdaEvent::new(event.clone(), Context::default());
-    let response =
-        respond_to_event(function, &Reporter::to_log(), Permissions::default(), event).await;
+    let reporter = Arc::new(Reporter::to_log());
+    let response = respond_to_event(function, &reporter, Permissions::default(), event).await;
     let headers = response.headers.iter().map(|(name, value)| {
         let name: HeaderName = name.parse().unwrap();
         (name, value.parse().unwrap())

@@ -2,15 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use assistant::{Assistant, AssistantConfig};
+use assistant::AssistantConfig;
 use serde_json::{Value, json};
-use shared::caller::{Caller, Permissions, REQUEST_TIMEOUT};
-use shared::database::{Database, DatabaseConfig};
-use shared::store::Store;
-use shared::store::turns::Question;
 use uuid::Uuid;
 
 use support::api::Answer;
@@ -256,54 +251,6 @@ async fn a_context_that_is_too_long_for_the_model_is_shortened() {
         ["three"],
         "an answer without its question is left out"
     );
-}
-
-/// Takes a turn, and returns the pieces of its text; whether it was replayed must be as expected.
-async fn pieces(assistant: &Assistant, question: &Question, is_replayed: bool) -> Vec<String> {
-    let caller = Caller {
-        owner: None,
-        permissions: Permissions::default(),
-        deadline: tokio::time::Instant::now() + REQUEST_TIMEOUT,
-    };
-    let mut pieces = Vec::new();
-    let mut sink = |piece: &str| pieces.push(piece.to_owned());
-    let end = assistant.turn(&caller, question, &mut sink).await.unwrap();
-    assert_eq!(end.is_replayed, is_replayed);
-    pieces
-}
-
-#[tokio::test]
-async fn the_pieces_of_an_answer_are_its_stored_text_and_nothing_of_a_failed_attempt() {
-    let (status, body) = TOO_LONG[0];
-    let refused = Reply::Raw(status, "application/json", body.into());
-    let model = ModelServer::start([text("first"), refused, text("a\0b\n c")]).await;
-    let remote = model.settings().to_vec();
-    for (settings, is_in_words) in [(Vec::new(), true), (remote, false)] {
-        let api = TestApi::with_settings(&settings).await;
-        let session_id = api.session(&["Hello"]).await;
-        let url = postgres::app_url(&api.database);
-        let database = Database::new(DatabaseConfig::parse(&url).unwrap());
-        let settings: HashMap<&str, &str> = settings.into_iter().collect();
-        let variable = |name: &str| settings.get(name).map(|value| (*value).to_owned());
-        let config = AssistantConfig::read(variable).await.unwrap();
-        let assistant = Assistant::new(Store::new(Arc::new(database)), config);
-        let question = Question {
-            session_id,
-            message_id: Uuid::now_v7(),
-            content: "And then?".into(),
-            audio_files: None,
-            metadata: None,
-        };
-
-        let first = pieces(&assistant, &question, false).await;
-        let repeated = pieces(&assistant, &question, true).await;
-
-        let history = api.history(session_id, "").await;
-        let stored = history.body["history"][3]["content"].as_str().unwrap();
-        assert_eq!(first.concat(), stored);
-        assert_eq!(first.len() > 1, is_in_words, "{first:?}");
-        assert_eq!(repeated, [stored]);
-    }
 }
 
 #[tokio::test]

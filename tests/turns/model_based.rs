@@ -550,6 +550,8 @@ impl World {
         let lease = Lease {
             lease_id: Uuid::now_v7(),
             duration: Duration::from_secs(600),
+            is_streamed: false,
+            dead_after: Duration::from_secs(15),
         };
         let context = ContextLimits {
             messages: 20,
@@ -574,8 +576,8 @@ impl World {
                 assert_eq!(context, expected[expected.len().saturating_sub(20)..]);
                 session.is_leased = true;
             }
-            (Outcome::Replayed(place), Ok(TurnStart::Replayed { answer, seq, .. })) => {
-                assert_eq!(seq, i64::try_from(place + 1).unwrap());
+            (Outcome::Replayed(place), Ok(TurnStart::Replayed(answer))) => {
+                assert_eq!(answer.seq, i64::try_from(place + 1).unwrap());
                 let stored = &self.truth.sessions[&session_id].messages[place];
                 assert_eq!(answer.response_id, stored.id);
             }

@@ -18,6 +18,12 @@ const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that advises p
 /// be stored.
 const DEFAULT_MODEL_TIMEOUT_SECONDS: u64 = 20;
 
+/// Default timeout for a streamed answer, in seconds: people read along.
+const DEFAULT_MODEL_STREAM_TIMEOUT_SECONDS: u64 = 120;
+
+/// How long a streamed turn may give no sign of life by default, in seconds. It gives one every second.
+const DEFAULT_STREAM_DEAD_AFTER_SECONDS: u64 = 15;
+
 /// How much of the earlier conversation the model gets by default. The characters are about 12,000
 /// tokens of English and 50,000 of Chinese, which fits current models with room for the answer.
 const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
@@ -32,8 +38,13 @@ pub struct AssistantConfig {
     pub model: Model,
     /// The instructions the model gets before the conversation.
     pub system_prompt: String,
-    /// Timeout for the model, including all its function calls.
+    /// Timeout for the model, including all its function calls. If its answer is streamed, how long it may be
+    /// silent.
     pub model_timeout: Duration,
+    /// Timeout for a streamed answer.
+    pub model_stream_timeout: Duration,
+    /// How long a streamed turn may give no sign of life before it counts as dead.
+    pub stream_dead_after: Duration,
     /// How much of the earlier conversation the model gets.
     pub context: ContextLimits,
 }
@@ -48,7 +59,7 @@ impl AssistantConfig {
     }
 
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
-    /// `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the
+    /// `MODEL_STREAM_TIMEOUT_SECONDS`, `STREAM_DEAD_AFTER_SECONDS`, `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the
     /// provider's key and, if that is not set, `MODEL_KEY_SECRET_ARN`: the secret with the key is
     /// fetched here, once.
     ///
@@ -59,6 +70,10 @@ impl AssistantConfig {
     /// [`SettingsError`].
     pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variable = |name: &str| settings::text(&variables, name);
+        let seconds = |name, default| {
+            let seconds = settings::number(&variables, name, 1..=900)?;
+            Ok::<_, SettingsError>(Duration::from_secs(seconds.unwrap_or(default)))
+        };
         let catalogue = variable("AUDIO_CATALOGUE")
             .map(|path| Catalogue::read(&path))
             .transpose()?;
@@ -78,10 +93,15 @@ impl AssistantConfig {
             model,
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
-            model_timeout: Duration::from_secs(
-                settings::number(&variables, "MODEL_TIMEOUT_SECONDS", 1..=900)?
-                    .unwrap_or(DEFAULT_MODEL_TIMEOUT_SECONDS),
-            ),
+            model_timeout: seconds("MODEL_TIMEOUT_SECONDS", DEFAULT_MODEL_TIMEOUT_SECONDS)?,
+            model_stream_timeout: seconds(
+                "MODEL_STREAM_TIMEOUT_SECONDS",
+                DEFAULT_MODEL_STREAM_TIMEOUT_SECONDS,
+            )?,
+            stream_dead_after: seconds(
+                "STREAM_DEAD_AFTER_SECONDS",
+                DEFAULT_STREAM_DEAD_AFTER_SECONDS,
+            )?,
             context: ContextLimits {
                 messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
                     .unwrap_or(DEFAULT_CONTEXT.messages),

@@ -2,11 +2,13 @@
 //! that take turns share this crate; no other crate links a model's client.
 
 mod config;
+pub mod exchange;
 mod metrics;
 mod model;
+mod partial;
 mod recordings;
 mod turn;
 
 pub use config::AssistantConfig;
-pub use model::{Model, ModelFailure, TextSink};
-pub use turn::{Assistant, TurnEnd};
+pub use model::{Delivery, Model, ModelFailure, Piece, Sink};
+pub use turn::{Assistant, StreamStart, TurnEnd};

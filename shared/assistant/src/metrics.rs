@@ -16,6 +16,11 @@ pub fn replayed() {
     count("TurnsReplayed");
 }
 
+/// A streamed turn that its caller stopped.
+pub fn stopped() {
+    count("TurnsStopped");
+}
+
 /// A turn that failed: counted only if another turn is in progress, or if the model failed.
 pub fn failed(problem: &Problem) {
     match problem.root() {

@@ -145,6 +145,22 @@ fn words(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The recordings that these calls, as they are stored, found.
+pub fn recommended(function_calls: &[Value]) -> Vec<Value> {
+    let mut recordings = Vec::new();
+    for call in function_calls {
+        let found = call["result"].as_array();
+        if call["name"] == FUNCTION_NAME {
+            for recording in found.into_iter().flatten() {
+                if !recordings.contains(recording) {
+                    recordings.push(recording.clone());
+                }
+            }
+        }
+    }
+    recordings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

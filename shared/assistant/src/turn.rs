@@ -1,20 +1,25 @@
-//! A turn from beginning to end, whichever function it is for.
+//! A turn from beginning to end, whichever function it is for: begun, answered, finished. A turn whose answer is
+//! streamed is the same turn, which also gives away what the model says and keeps it readable meanwhile.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use shared::caller::Caller;
 use shared::ids::new_id;
+use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
 use shared::store::turns::{
-    self, Answer, ContextMessage, Lease, Question, Turn, TurnFailure, TurnStart,
+    self, Answer, ContextMessage, Lease, Question, StoredAnswer, Timing, Turn, TurnFailure,
+    TurnStart,
 };
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::config::AssistantConfig;
 use crate::metrics;
-use crate::model::{ModelFailure, TextSink};
+use crate::model::{Delivery, ModelFailure, Piece, Sink};
+use crate::partial::{Ended, Partial};
 
 /// The part of the caller's time reserved for storing the answer.
 const FINISH_RESERVE: Duration = Duration::from_secs(3);
@@ -35,12 +40,27 @@ pub struct Assistant {
 /// How a turn ended.
 #[derive(Debug)]
 pub struct TurnEnd {
+    /// The position of the question.
+    pub question_seq: i64,
+    /// The id of the answer.
+    pub response_id: Uuid,
     /// The answer.
     pub answer: Answer,
     /// The position of the answer, which is the length of the conversation that ends with it.
     pub seq: i64,
     /// Whether it was answered by an earlier call.
     pub is_replayed: bool,
+}
+
+/// How a streamed turn begins.
+#[derive(Debug)]
+pub enum StreamStart {
+    /// To be answered with [`Assistant::stream`].
+    Started(Turn),
+    /// It was answered before.
+    Replayed(TurnEnd),
+    /// It is being streamed by another call.
+    InProgress,
 }
 
 impl Assistant {
@@ -50,73 +70,137 @@ impl Assistant {
         Self { store, config }
     }
 
+    /// The name of the model, unless its provider gives answers another one.
+    #[must_use]
+    pub fn model(&self) -> &str {
+        self.config.model.name()
+    }
+
+    /// The longest time that a streamed turn takes.
+    #[must_use]
+    pub fn stream_time(&self) -> Duration {
+        self.config.model_stream_timeout + LEASE_MARGIN
+    }
+
+    /// How long a streamed turn may give no sign of life before it counts as dead.
+    #[must_use]
+    pub fn dead_after(&self) -> Duration {
+        self.config.stream_dead_after
+    }
+
     /// Takes a turn: stores the question, asks the model, stores the answer. If the question was
     /// answered before, returns that answer.
-    ///
-    /// `sink` gets the text of the answer before it is stored, so the turn may still fail after it:
-    /// from the built-in model word by word, from a remote one in one piece, because remote models
-    /// are not streamed yet. An earlier answer is one piece as well.
     ///
     /// # Errors
     /// Those of [`turns::begin`] and [`turns::finish`], and the model's. If the question may have
     /// been stored, the error names the turn, so that the caller can retry it.
-    pub async fn turn(
-        &self,
-        caller: &Caller,
-        question: &Question,
-        sink: TextSink<'_>,
-    ) -> Result<TurnEnd, Problem> {
-        let ended = self.take_turn(caller, question, sink).await;
-        match &ended {
-            Ok(end) if end.is_replayed => metrics::replayed(),
-            Ok(_) => metrics::stored(),
-            Err(problem) => metrics::failed(problem),
-        }
-        ended
+    pub async fn turn(&self, caller: &Caller, question: &Question) -> Result<TurnEnd, Problem> {
+        let started = match self.begin(caller, question, false).await {
+            Ok(TurnStart::Started(turn)) => Ok(turn),
+            Ok(TurnStart::Replayed(end)) => return Ok(replayed(end)),
+            // Only a streamed turn takes another one up.
+            Ok(TurnStart::Streaming { .. }) => Err(Problem::SessionBusy),
+            Err(problem) => Err(problem),
+        };
+        let ended = match started {
+            Ok(turn) => {
+                let answered = self.ask(caller, question, &turn).await;
+                self.finish(caller, question, &turn, answered).await
+            }
+            Err(problem) => Err(problem),
+        };
+        counted(ended)
     }
 
-    async fn take_turn(
+    /// Begins a turn whose answer is streamed: stores the question.
+    ///
+    /// # Errors
+    /// As [`Self::turn`], but for the model's.
+    pub async fn begin_stream(
         &self,
         caller: &Caller,
         question: &Question,
-        sink: TextSink<'_>,
+    ) -> Result<StreamStart, Problem> {
+        match self.begin(caller, question, true).await {
+            Ok(TurnStart::Started(turn)) => Ok(StreamStart::Started(turn)),
+            Ok(TurnStart::Replayed(end)) => Ok(StreamStart::Replayed(replayed(end))),
+            Ok(TurnStart::Streaming { .. }) => Ok(StreamStart::InProgress),
+            Err(problem) => {
+                metrics::failed(&problem);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Answers a turn that was begun to be streamed, and stores the answer. `sink` gets it as the model gives it,
+    /// so before it is stored: the turn may still fail.
+    ///
+    /// If the caller asks for it, the turn stops, and what was said so far is its answer.
+    ///
+    /// # Errors
+    /// As [`Self::turn`], and [`Problem::TurnInterrupted`] if another call took over the turn.
+    pub async fn stream(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+        sink: Sink<'_>,
     ) -> Result<TurnEnd, Problem> {
+        let answered = self.ask_streaming(caller, question, turn, sink).await;
+        counted(self.finish(caller, question, turn, answered).await)
+    }
+
+    async fn begin(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        is_streamed: bool,
+    ) -> Result<TurnStart, Problem> {
         let (session_id, message_id) = (question.session_id, question.message_id);
+        let config = &self.config;
+        let model_timeout = if is_streamed {
+            config.model_stream_timeout
+        } else {
+            config.model_timeout
+        };
         let lease = Lease {
             lease_id: new_id(),
-            duration: self.config.model_timeout + LEASE_MARGIN,
+            duration: model_timeout + LEASE_MARGIN,
+            is_streamed,
+            dead_after: config.stream_dead_after,
         };
-        let context = self.config.context;
-        let begun = turns::begin(&self.store, caller, question, lease, context).await;
-        let turn = match begun {
-            Ok(TurnStart::Started(turn)) => turn,
-            Ok(TurnStart::Replayed { answer, seq }) => {
-                sink(&answer.content);
-                return Ok(TurnEnd {
-                    answer,
-                    seq,
-                    is_replayed: true,
-                });
-            }
+        let begun = turns::begin(&self.store, caller, question, lease, config.context).await;
+        match begun {
             // The question may have been stored anyway: the ids make it safe to retry, and once the
             // lease is released that is possible immediately.
             Err(problem) if problem.is_failure() => {
                 if problem.may_have_been_stored() {
                     self.abandon(caller, session_id, lease.lease_id, None).await;
                 }
-                return Err(problem.in_turn(session_id, message_id));
+                Err(problem.in_turn(session_id, message_id))
             }
-            Err(problem) => return Err(problem),
-        };
+            begun => begun,
+        }
+    }
 
-        let finished = match self.ask(caller, question, &turn, sink).await {
-            Ok((answer, latency)) => turns::finish(&self.store, caller, &turn, &answer, latency)
+    /// Stores the answer of a turn, or gives the turn up.
+    async fn finish(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+        answered: Result<(Answer, Timing), Problem>,
+    ) -> Result<TurnEnd, Problem> {
+        let finished = match answered {
+            Ok((answer, timing)) => turns::finish(&self.store, caller, turn, &answer, timing)
                 .await
                 .map(|seq| (answer, seq)),
             Err(problem) => Err(problem),
         };
         match finished {
             Ok((answer, seq)) => Ok(TurnEnd {
+                question_seq: turn.question_seq,
+                response_id: turn.lease_id,
                 answer,
                 seq,
                 is_replayed: false,
@@ -125,59 +209,122 @@ impl Assistant {
             Err(problem @ Problem::SessionNotFound(_)) => Err(problem),
             Err(problem) => {
                 let failure = failure(&problem, turn.question_seq);
-                self.abandon(caller, session_id, turn.lease_id, failure)
+                self.abandon(caller, turn.session_id, turn.lease_id, failure)
                     .await;
-                Err(problem.in_turn(session_id, message_id))
+                Err(problem.in_turn(turn.session_id, question.message_id))
             }
         }
     }
 
-    /// Asks the model within its timeout and the caller's deadline. Returns how long it took as well.
+    /// Asks the model within its timeout and the caller's deadline.
     async fn ask(
         &self,
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-        sink: TextSink<'_>,
-    ) -> Result<(Answer, Duration), Problem> {
+    ) -> Result<(Answer, Timing), Problem> {
         let asked = Instant::now();
-        let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
-        let answer = self.answer(&turn.context, &question.content, sink);
+        let limit = limit(asked, self.config.model_timeout, caller);
+        let answer = self.answer(&turn.context, &question.content, None, None);
         let answered = timeout_at(limit, answer).await;
-        let latency = asked.elapsed();
-        metrics::asked(latency);
-        match answered {
-            Ok(Ok(answer)) => {
-                metrics::answered(answer.usage);
-                Ok((answer, latency))
+        let timing = Timing {
+            latency: asked.elapsed(),
+            first_token: None,
+        };
+        metrics::asked(timing.latency);
+        let answer = self.outcome(answered.ok(), limit - asked)?;
+        Ok((answer, timing))
+    }
+
+    /// Asks the model within its timeout and the caller's deadline, gives away what it says, and keeps that
+    /// readable meanwhile.
+    async fn ask_streaming(
+        &self,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+        sink: Sink<'_>,
+    ) -> Result<(Answer, Timing), Problem> {
+        let partial = Partial::default();
+        let asked = Instant::now();
+        let limit = limit(asked, self.config.model_stream_timeout, caller);
+        let ended = {
+            let mut said = |piece: Piece<'_>| {
+                partial.add(piece);
+                sink(piece);
+            };
+            let answer = self.answer(
+                &turn.context,
+                &question.content,
+                Some(&partial),
+                Some(&mut said),
+            );
+            let asking = timeout_at(limit, answer);
+            let keeping = partial.keep(&self.store, caller, turn);
+            let (mut asking, mut keeping) = (pin!(asking), pin!(keeping));
+            // Leaving this block drops the request to the provider, which closes its connection.
+            tokio::select! {
+                biased;
+                answered = &mut asking => {
+                    partial.complete();
+                    // A write that is under way is not broken off: the next statement would wait for it.
+                    keeping.await;
+                    Ok(answered.ok())
+                }
+                ended = &mut keeping => Err(ended),
             }
-            Ok(Err(failure)) if failure.is_context_exceeded() => {
-                Err(Problem::ModelContextExceeded(Box::new(failure)))
-            }
-            Ok(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
-            Err(_) => Err(Problem::ModelTimeout(limit - asked)),
+        };
+        let timing = Timing {
+            latency: asked.elapsed(),
+            first_token: partial.first_text().map(|first| first - asked),
+        };
+        metrics::asked(timing.latency);
+        if let Some(first_token) = timing.first_token {
+            observed::first_token(first_token);
         }
+        let answer = match ended {
+            Ok(answered) => self.outcome(answered, limit - asked)?,
+            Err(Ended::Erased) => return Err(Problem::SessionNotFound(turn.session_id)),
+            Err(Ended::Lost | Ended::Complete) => return Err(Problem::TurnInterrupted),
+            Err(Ended::Stopped) => {
+                metrics::stopped();
+                partial.stopped(self.model())
+            }
+        };
+        Ok((answer, timing))
     }
 
     /// Asks the model, and again with ever less context while the provider reports that it is too
-    /// long.
+    /// long, as long as nothing was said.
     async fn answer(
         &self,
         mut context: &[ContextMessage],
         question: &str,
-        sink: TextSink<'_>,
+        partial: Option<&Partial>,
+        mut sink: Option<Sink<'_>>,
     ) -> Result<Answer, ModelFailure> {
         let AssistantConfig {
             model,
             system_prompt,
+            model_timeout,
             ..
         } = &self.config;
         loop {
+            let delivery = match &mut sink {
+                None => Delivery::Whole,
+                Some(sink) => Delivery::Streamed {
+                    sink: &mut **sink,
+                    silence: *model_timeout,
+                },
+            };
+            let is_unsaid = || partial.is_none_or(Partial::is_empty);
             match model
-                .answer(system_prompt, context, question, &mut *sink)
+                .answer(system_prompt, context, question, delivery)
                 .await
             {
-                Err(failure) if failure.is_context_exceeded() && !context.is_empty() => {
+                Err(failure)
+                    if failure.is_context_exceeded() && !context.is_empty() && is_unsaid() =>
+                {
                     tracing::info!(
                         messages = context.len(),
                         "the context is too long for the model"
@@ -186,6 +333,28 @@ impl Assistant {
                 }
                 answered => return answered,
             }
+        }
+    }
+
+    /// The model's answer, or why there is none; `None` if it took longer than `limit`.
+    fn outcome(
+        &self,
+        answered: Option<Result<Answer, ModelFailure>>,
+        limit: Duration,
+    ) -> Result<Answer, Problem> {
+        match answered {
+            Some(Ok(answer)) => {
+                metrics::answered(answer.usage);
+                Ok(answer)
+            }
+            Some(Err(failure)) if failure.is_context_exceeded() => {
+                Err(Problem::ModelContextExceeded(Box::new(failure)))
+            }
+            Some(Err(failure)) if failure.is_timeout() => {
+                Err(Problem::ModelTimeout(self.config.model_timeout))
+            }
+            Some(Err(failure)) => Err(Problem::ModelError(Box::new(failure))),
+            None => Err(Problem::ModelTimeout(limit)),
         }
     }
 
@@ -220,4 +389,30 @@ fn failure(problem: &Problem, question_seq: i64) -> Option<TurnFailure> {
         Problem::ModelTimeout(_) => Some(TurnFailure::ModelTimeout { question_seq }),
         _ => None,
     }
+}
+
+/// Until when the model may be asked.
+fn limit(asked: Instant, timeout: Duration, caller: &Caller) -> Instant {
+    (asked + timeout).min(caller.deadline - FINISH_RESERVE)
+}
+
+/// The end of a turn that was answered before.
+fn replayed(stored: StoredAnswer) -> TurnEnd {
+    metrics::replayed();
+    TurnEnd {
+        question_seq: stored.question_seq,
+        response_id: stored.response_id,
+        answer: stored.answer,
+        seq: stored.seq,
+        is_replayed: true,
+    }
+}
+
+/// The end of a turn, counted in the metrics.
+fn counted(ended: Result<TurnEnd, Problem>) -> Result<TurnEnd, Problem> {
+    match &ended {
+        Ok(_) => metrics::stored(),
+        Err(problem) => metrics::failed(problem),
+    }
+    ended
 }

@@ -1,21 +1,25 @@
-//! The HTTP boundary: the only code that sets status and headers, and that logs a request, once.
+//! The HTTP boundary: the only code that sets status and headers, and that logs a request, once. A request whose
+//! answer is a stream is logged when the stream has ended.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt;
 use lambda_http::http::header::{
-    ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LINK, RETRY_AFTER,
+    WWW_AUTHENTICATE,
 };
 use lambda_http::http::{Method, Response, StatusCode};
-use lambda_http::{Body, http};
+use lambda_http::{BoxFuture, http};
 use serde::Serialize;
 
+use crate::http::events::{Event, EventStream, Events, channel};
 use crate::http::reporter::{Outcome, Reporter};
 use crate::http::request::{Request, request_id};
 use crate::http::route::Route;
-use crate::observed;
+use crate::observed::{self, Observed};
 use crate::problem::Problem;
 
 /// The header every answer carries; its value is also in the log.
@@ -39,14 +43,36 @@ pub trait Endpoint: Send + Sync + 'static {
     fn handle(&self, request: Request) -> impl Future<Output = Result<Reply, Problem>> + Send;
 }
 
+/// A header that keeps proxies such as nginx from collecting a stream before they pass it on.
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
 /// A successful answer.
-#[derive(Debug)]
 pub struct Reply {
-    content_type: &'static str,
-    body: String,
+    content: Content,
     replayed: bool,
     /// Where the next page is, relative to this one.
     next: Option<String>,
+}
+
+enum Content {
+    /// There is nothing to say.
+    Nothing,
+    /// Text of this type.
+    Text(&'static str, String),
+    /// Events, sent by what runs once the answer has begun.
+    Events(Produce),
+}
+
+/// Sends events until all are sent. A problem becomes the last event.
+type Produce = Box<dyn FnOnce(Events) -> BoxFuture<'static, Result<(), Problem>> + Send>;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub enum Body {
+    /// Text, complete.
+    Text(String),
+    /// Events, as they come.
+    Events(EventStream),
 }
 
 impl Reply {
@@ -63,9 +89,30 @@ impl Reply {
     /// An answer with this text.
     #[must_use]
     pub fn text(content_type: &'static str, body: String) -> Self {
+        Self::new(Content::Text(content_type, body))
+    }
+
+    /// An answer without a body.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::new(Content::Nothing)
+    }
+
+    /// An answer of events, which `produce` sends in a task of its own: it goes on when the caller hangs up.
+    /// The stream ends with it; if it fails, with an event `error`.
+    #[must_use]
+    pub fn events<F>(produce: impl FnOnce(Events) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<(), Problem>> + Send + 'static,
+    {
+        Self::new(Content::Events(Box::new(|events| {
+            Box::pin(produce(events))
+        })))
+    }
+
+    fn new(content: Content) -> Self {
         Self {
-            content_type,
-            body,
+            content,
             replayed: false,
             next: None,
         }
@@ -94,34 +141,40 @@ impl Reply {
 /// line.
 pub async fn respond<E: Endpoint>(
     endpoint: &E,
-    reporter: &Reporter,
+    reporter: &Arc<Reporter>,
     request: lambda_http::Request,
 ) -> http::Response<Body> {
-    let request_id = request_id(&request);
-    let method = request.method().clone();
-    let found = Route::find(E::ROUTES, &method, request.uri().path());
-    let path = found
-        .as_ref()
-        .map_or_else(|_| first_path::<E>(), |(route, _)| route.path);
-    let handled = handle(endpoint, found, request);
-    report::<E>(reporter, path, &method, &request_id, handled).await
+    let found = Route::find(E::ROUTES, request.method(), request.uri().path());
+    let line = LineStart {
+        reporter: Arc::clone(reporter),
+        function: E::NAME,
+        route: found
+            .as_ref()
+            .map_or_else(|_| first_path::<E>(), |(route, _)| route.path),
+        method: request.method().clone(),
+        request_id: request_id(&request),
+        started: Instant::now(),
+    };
+    let handled = observed::of(handle(endpoint, found, request)).await;
+    answered(line, handled)
 }
 
 /// Answers an event that could not be read as a request.
-pub async fn refuse<E: Endpoint>(
+#[must_use]
+pub fn refuse<E: Endpoint>(
     problem: Problem,
-    reporter: &Reporter,
-    request_id: &str,
+    reporter: &Arc<Reporter>,
+    request_id: String,
 ) -> http::Response<Body> {
-    let unread = async { Err(problem) };
-    report::<E>(
-        reporter,
-        first_path::<E>(),
-        &Method::default(),
+    let line = LineStart {
+        reporter: Arc::clone(reporter),
+        function: E::NAME,
+        route: first_path::<E>(),
+        method: Method::default(),
         request_id,
-        unread,
-    )
-    .await
+        started: Instant::now(),
+    };
+    answered(line, (Err(problem), Observed::default()))
 }
 
 /// The route that is logged for a request that matches none of the function's.
@@ -129,28 +182,97 @@ fn first_path<E: Endpoint>() -> &'static str {
     E::ROUTES.first().map_or("", |route| route.path)
 }
 
-async fn report<E: Endpoint>(
-    reporter: &Reporter,
-    path: &'static str,
-    method: &Method,
-    request_id: &str,
-    handled: impl Future<Output = Result<Reply, Problem>>,
-) -> http::Response<Body> {
-    let started = Instant::now();
-    let (result, observed) = observed::of(handled).await;
-    reporter.report(Outcome {
-        function: E::NAME,
-        route: path,
-        method,
-        request_id,
-        duration: started.elapsed(),
-        problem: result.as_ref().err(),
-        observed,
-    });
-    match result {
-        Ok(reply) => success(reply, request_id),
-        Err(problem) => refusal(&problem, request_id),
+/// What is known of a request's log line from the start.
+struct LineStart {
+    reporter: Arc<Reporter>,
+    function: &'static str,
+    route: &'static str,
+    method: Method,
+    request_id: String,
+    started: Instant,
+}
+
+impl LineStart {
+    fn end(&self, problem: Option<&Problem>, observed: Observed) {
+        self.reporter.report(Outcome {
+            function: self.function,
+            route: self.route,
+            method: &self.method,
+            request_id: &self.request_id,
+            duration: self.started.elapsed(),
+            problem,
+            observed,
+        });
     }
+}
+
+/// The answer to a request that was handled. Writes its log line, or leaves that to the stream of events.
+fn answered(
+    line: LineStart,
+    (result, observed): (Result<Reply, Problem>, Observed),
+) -> http::Response<Body> {
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(problem) => {
+            line.end(Some(&problem), observed);
+            return refusal(&problem, &line.request_id);
+        }
+    };
+    let Reply {
+        content,
+        replayed,
+        next,
+    } = reply;
+    let request_id = &line.request_id;
+    let mut response = match content {
+        Content::Nothing => {
+            let response = answer(StatusCode::NO_CONTENT, None, String::new(), request_id);
+            line.end(None, observed);
+            response
+        }
+        Content::Text(content_type, text) => {
+            let response = answer(StatusCode::OK, Some(content_type), text, request_id);
+            line.end(None, observed);
+            response
+        }
+        Content::Events(produce) => {
+            let mut response = answer(
+                StatusCode::OK,
+                Some("text/event-stream"),
+                String::new(),
+                request_id,
+            );
+            let headers = response.headers_mut();
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(ACCEL_BUFFERING, HeaderValue::from_static("no"));
+            let (events, stream) = channel();
+            *response.body_mut() = Body::Events(stream);
+            tokio::spawn(send(line, observed, events, produce));
+            response
+        }
+    };
+    let link = next.map(|query| format!("<?{query}>; rel=\"next\""));
+    if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
+        response.headers_mut().insert(LINK, link);
+    }
+    if replayed {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Sends events to their end, and writes the log line before the stream ends: a Lambda environment may be frozen
+/// right after.
+async fn send(line: LineStart, before: Observed, events: Events, produce: Produce) {
+    let produced = caught(produce(events.clone()));
+    let (produced, observed) = observed::of(produced).await;
+    let problem = produced.err();
+    if let Some(problem) = &problem {
+        events.send(&Event::of_problem(problem, &line.request_id));
+    }
+    line.end(problem.as_ref(), before.and(observed));
 }
 
 async fn handle<E: Endpoint>(
@@ -163,24 +285,15 @@ async fn handle<E: Endpoint>(
         let request = Request::read(route, path_parameters, request)?;
         endpoint.handle(request).await
     };
-    AssertUnwindSafe(handled)
+    caught(handled).await
+}
+
+/// The outcome of work, which is a problem if it panics.
+async fn caught<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
+    AssertUnwindSafe(work)
         .catch_unwind()
         .await
         .unwrap_or_else(|panic| Err(Problem::Internal(panic_message(&*panic).into())))
-}
-
-fn success(reply: Reply, request_id: &str) -> http::Response<Body> {
-    let mut response = answer(StatusCode::OK, reply.content_type, reply.body, request_id);
-    let link = reply.next.map(|query| format!("<?{query}>; rel=\"next\""));
-    if let Some(Ok(link)) = link.map(HeaderValue::try_from) {
-        response.headers_mut().insert(LINK, link);
-    }
-    if reply.replayed {
-        response
-            .headers_mut()
-            .insert(REPLAYED, HeaderValue::from_static("true"));
-    }
-    response
 }
 
 /// The answer to a request that failed, such as one for which no endpoint was found.
@@ -189,7 +302,7 @@ pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
     let body = problem.document(request_id).to_string();
     let mut response = answer(
         problem.status(),
-        "application/problem+json",
+        Some("application/problem+json"),
         body,
         request_id,
     );
@@ -209,14 +322,16 @@ pub fn refusal(problem: &Problem, request_id: &str) -> http::Response<Body> {
 
 fn answer(
     status: StatusCode,
-    content_type: &'static str,
+    content_type: Option<&'static str>,
     body: String,
     request_id: &str,
 ) -> http::Response<Body> {
     let mut response = Response::new(Body::Text(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(content_type) = content_type {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    }
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, request_id);
     }

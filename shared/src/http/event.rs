@@ -14,11 +14,12 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use lambda_http::http::header::{HeaderMap, HeaderName, HeaderValue};
 use lambda_http::http::{Method, Uri};
-use lambda_http::{Body, Request, Response};
+use lambda_http::{Body as RequestBody, Request, Response};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::http::endpoint::Body;
 use crate::problem::Problem;
 
 /// The characters escaped in a path; a percent sign already is an escape. More than `http::Uri`
@@ -118,8 +119,8 @@ pub fn read(mut event: Value) -> Result<Request, Problem> {
 }
 
 impl EventResponse {
-    /// A response in the form of the API that sent the event.
-    pub(crate) fn new(api: Api, response: Response<Body>) -> Self {
+    /// A response in the form of the API that sent the event, complete: events are waited for.
+    pub(crate) async fn new(api: Api, response: Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().map(|(name, value)| {
             let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
@@ -128,7 +129,10 @@ impl EventResponse {
         Self {
             status_code: parts.status.as_u16(),
             headers: headers.collect(),
-            body: String::from_utf8_lossy(&body).into_owned(),
+            body: match body {
+                Body::Text(text) => text,
+                Body::Events(events) => events.collected().await,
+            },
             is_base64_encoded: false,
             cookies: (api == Api::Http).then_some([]),
         }
@@ -219,15 +223,15 @@ fn headers(event: &Value, multiple: Option<&str>) -> Result<HeaderMap, Problem> 
     Ok(headers)
 }
 
-fn body(event: &mut Value) -> Result<Body, Problem> {
+fn body(event: &mut Value) -> Result<RequestBody, Problem> {
     let is_base64_encoded = event["isBase64Encoded"] == true;
     match take(event, "body") {
-        Value::Null => Ok(Body::Empty),
+        Value::Null => Ok(RequestBody::Empty),
         Value::String(text) if is_base64_encoded => BASE64_STANDARD
             .decode(text)
-            .map(Body::Binary)
+            .map(RequestBody::Binary)
             .map_err(|_| unreadable("its body is not base64")),
-        Value::String(text) => Ok(Body::Text(text)),
+        Value::String(text) => Ok(RequestBody::Text(text)),
         _ => Err(unreadable("its body is not a string")),
     }
 }
@@ -289,13 +293,13 @@ mod tests {
         );
     }
 
-    #[test]
-    fn an_answer_has_the_members_its_api_knows() {
+    #[tokio::test]
+    async fn an_answer_has_the_members_its_api_knows() {
         let http = http_api("/chat", "");
         let rest = json!({ "httpMethod": "GET", "path": "/chat", "requestContext": {} });
         for (event, cookies) in [(http, Some(json!([]))), (rest, None), (json!(7), None)] {
             let response = Response::new(Body::Text("{}".into()));
-            let response = EventResponse::new(Api::of(&event), response);
+            let response = EventResponse::new(Api::of(&event), response).await;
             let written = serde_json::to_value(response).unwrap();
             assert_eq!(written["statusCode"], 200, "{event}");
             assert_eq!(written.get("cookies").cloned(), cookies, "{event}");

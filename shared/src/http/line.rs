@@ -13,6 +13,9 @@ pub(crate) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) code: Option<&'static str>,
     pub(crate) duration_ms: u64,
+    /// Of a streamed answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_token_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session_id: Option<Uuid>,
     pub(crate) round_trips: u64,
@@ -49,6 +52,7 @@ impl Line<'_> {
                     status = self.status,
                     code = self.code,
                     duration_ms = self.duration_ms,
+                    first_token_ms = self.first_token_ms,
                     session_id,
                     round_trips = self.round_trips,
                     cold_start = self.cold_start,

@@ -6,6 +6,7 @@ pub mod cursor;
 mod emf;
 pub mod endpoint;
 pub mod event;
+pub mod events;
 mod identity;
 mod line;
 pub mod reporter;

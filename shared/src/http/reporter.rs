@@ -118,6 +118,7 @@ impl Reporter {
             status: problem.map_or(200, |problem| problem.status().as_u16()),
             code: problem.map(Problem::code),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
+            first_token_ms: observed.first_token_ms,
             session_id: problem
                 .and_then(Problem::session_id)
                 .or(observed.session_id),

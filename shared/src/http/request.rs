@@ -1,11 +1,12 @@
 //! A request as a handler sees it: typed values, the caller, and the deadline.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
-use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::header::{AsHeaderName, CONTENT_TYPE, HeaderMap};
 use lambda_http::{Body, Context, RequestExt};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -34,9 +35,11 @@ const DEADLINE_RESERVE: Duration = Duration::from_millis(500);
 pub struct Request {
     route: &'static Route,
     caller: Caller,
+    /// When a Lambda environment ends the request.
+    environment_ends: Option<Instant>,
     path_parameters: Vec<String>,
     query: Vec<(String, String)>,
-    content_type: Option<String>,
+    headers: HeaderMap,
     body: Vec<u8>,
 }
 
@@ -50,20 +53,18 @@ impl Request {
         path_parameters: Vec<String>,
         request: lambda_http::Request,
     ) -> Result<Self, Problem> {
+        let environment_ends = environment_end(&request);
         let caller = Caller {
             owner: identity::owner(&request)?,
             permissions: permissions(&request),
-            deadline: deadline(&request),
+            deadline: environment_ends.unwrap_or_else(|| Instant::now() + time_limit(&request)),
         };
         let query = request.uri().query().unwrap_or_default();
         let query = form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
-        let content_type = request
-            .headers()
-            .get(CONTENT_TYPE)
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        let body = match request.into_body() {
+        let (parts, body) = request.into_parts();
+        let body = match body {
             Body::Text(text) => text.into_bytes(),
             Body::Binary(bytes) => bytes,
             // Includes future variants: a body that this version cannot read counts as empty.
@@ -75,9 +76,10 @@ impl Request {
         Ok(Self {
             route,
             caller,
+            environment_ends,
             path_parameters,
             query,
-            content_type,
+            headers: parts.headers,
             body,
         })
     }
@@ -210,6 +212,26 @@ impl Request {
         Ok(value.map(String::as_str))
     }
 
+    /// A header's value, if it is given.
+    #[must_use]
+    pub fn header(&self, name: impl AsHeaderName) -> Option<Cow<'_, str>> {
+        let value = self.headers.get(name)?;
+        Some(String::from_utf8_lossy(value.as_bytes()))
+    }
+
+    /// The caller with this much time for the request instead, if the environment lasts that long.
+    #[must_use]
+    pub fn caller_for(&self, time: Duration) -> Caller {
+        let deadline = Instant::now() + time;
+        Caller {
+            deadline: match self.environment_ends {
+                Some(end) => deadline.min(end),
+                None => deadline,
+            },
+            ..self.caller.clone()
+        }
+    }
+
     /// Refuses a body with a field that belongs in the query string: ignoring it would do something
     /// other than the caller asked for.
     ///
@@ -230,7 +252,7 @@ impl Request {
     /// # Errors
     /// [`Problem::UnsupportedMediaType`], [`Problem::InvalidJson`].
     pub fn fields(&self) -> Result<JsonBody, Problem> {
-        if let Some(content_type) = &self.content_type {
+        if let Some(content_type) = self.header(CONTENT_TYPE) {
             let media_type = content_type.split(';').next().unwrap_or_default().trim();
             if !media_type.eq_ignore_ascii_case("application/json") {
                 return Err(Problem::UnsupportedMediaType);
@@ -268,14 +290,13 @@ fn permissions(request: &lambda_http::Request) -> Permissions {
     permissions.copied().unwrap_or_default()
 }
 
-fn deadline(request: &lambda_http::Request) -> Instant {
-    let lambda = request
-        .lambda_context_ref()
-        .and_then(|context| time_until(context.deadline))
-        .map(|limit| limit.saturating_sub(DEADLINE_RESERVE));
-    let local = request
-        .extensions()
-        .get::<RequestLimit>()
-        .map(|RequestLimit(limit)| *limit);
-    Instant::now() + lambda.or(local).unwrap_or(REQUEST_TIMEOUT)
+fn environment_end(request: &lambda_http::Request) -> Option<Instant> {
+    let limit = time_until(request.lambda_context_ref()?.deadline)?;
+    Some(Instant::now() + limit.saturating_sub(DEADLINE_RESERVE))
+}
+
+/// The time for a request where no environment ends it.
+fn time_limit(request: &lambda_http::Request) -> Duration {
+    let limit = request.extensions().get::<RequestLimit>();
+    limit.map_or(REQUEST_TIMEOUT, |RequestLimit(limit)| *limit)
 }

@@ -13,6 +13,7 @@ mod room;
 pub mod search;
 pub mod sessions;
 pub mod statements;
+pub mod streams;
 pub mod turns;
 
 use std::sync::Arc;

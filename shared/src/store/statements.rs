@@ -36,7 +36,7 @@ pub const BEGIN_TURN: Statement = Statement {
     name: "begin a turn",
     scope: Scope::Session,
     sql: "select * from public.chat_begin_turn_v1(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
 };
 
 /// Finishes a turn.
@@ -44,7 +44,7 @@ pub const FINISH_TURN: Statement = Statement {
     name: "finish a turn",
     scope: Scope::Session,
     sql: "select * from public.chat_finish_turn_v1(
-        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+        $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
 };
 
 /// Gives a turn up.
@@ -52,6 +52,27 @@ pub const ABANDON_TURN: Statement = Statement {
     name: "abandon a turn",
     scope: Scope::Session,
     sql: include_str!("sql/abandon_turn.sql"),
+};
+
+/// Writes a piece of a streamed answer, or a sign of life.
+pub const WRITE_STREAM: Statement = Statement {
+    name: "write a stream",
+    scope: Scope::Session,
+    sql: "select public.chat_write_stream_v1($1, $2, $3, $4, $5, $6, $7) as outcome",
+};
+
+/// Reads how far a turn is.
+pub const READ_STREAM: Statement = Statement {
+    name: "read a stream",
+    scope: Scope::Session,
+    sql: "select * from public.chat_read_stream_v1($1, $2, $3, $4, $5, $6, $7)",
+};
+
+/// Asks a streamed turn to stop.
+pub const STOP_STREAM: Statement = Statement {
+    name: "stop a stream",
+    scope: Scope::Session,
+    sql: include_str!("sql/stop_stream.sql"),
 };
 
 /// Reads a page of messages.
@@ -193,6 +214,9 @@ pub const ALL: &[Statement] = &[
     BEGIN_TURN,
     FINISH_TURN,
     ABANDON_TURN,
+    WRITE_STREAM,
+    READ_STREAM,
+    STOP_STREAM,
     HISTORY,
     RESUME,
     FORK,
@@ -361,6 +385,7 @@ parts![
     ("messages", "chat_messages", "seq"),
     ("events", "chat_events", "event_id"),
     ("feedback", "chat_feedback", "seq"),
+    ("streams", "chat_streams", "lease_id"),
     ("search_entries", "chat_search", "seq"),
 ];
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
 
 use super::Store;
@@ -33,13 +33,18 @@ pub struct Question {
     pub metadata: Option<Value>,
 }
 
-/// The right to work on a turn. A new one is made for every call, before the first statement.
+/// The right to work on a turn. A new one is made for every call, before the first statement. Its id becomes the
+/// id of the answer, which so says under which lease it was written.
 #[derive(Debug, Clone, Copy)]
 pub struct Lease {
     /// Distinguishes this call from any other that works, or worked, on the same turn.
     pub lease_id: Uuid,
     /// After this time another call may take over the turn.
     pub duration: Duration,
+    /// Whether the answer is streamed, and can be read while it is being written.
+    pub is_streamed: bool,
+    /// How long a streamed turn that holds the session may be silent before this one takes its place.
+    pub dead_after: Duration,
 }
 
 /// A message before the question, for the model.
@@ -66,8 +71,10 @@ pub struct ContextLimits {
 pub struct Turn {
     /// The session.
     pub session_id: Uuid,
-    /// The lease, which this turn holds.
+    /// The lease, which this turn holds; also the id of the answer.
     pub lease_id: Uuid,
+    /// Whether the answer is streamed.
+    pub is_streamed: bool,
     /// The position of the question in its session.
     pub question_seq: i64,
     /// The messages before the question, oldest first.
@@ -75,7 +82,7 @@ pub struct Turn {
 }
 
 impl Turn {
-    fn read(row: &Row, session_id: Uuid, lease_id: Uuid) -> Result<Self, DatabaseError> {
+    fn read(row: &Row, session_id: Uuid, lease: Lease) -> Result<Self, DatabaseError> {
         let list = |name| Ok::<_, DatabaseError>(row.try_get::<_, Option<Vec<String>>>(name)?);
         let roles = list("context_roles")?.unwrap_or_default();
         let contents = list("context_contents")?.unwrap_or_default();
@@ -85,18 +92,17 @@ impl Turn {
             .collect();
         Ok(Self {
             session_id,
-            lease_id,
+            lease_id: lease.lease_id,
+            is_streamed: lease.is_streamed,
             question_seq: row.try_get("question_seq")?,
             context,
         })
     }
 }
 
-/// An assistant's message.
+/// An assistant's message, without its id.
 #[derive(Debug)]
 pub struct Answer {
-    /// Its id.
-    pub response_id: Uuid,
     /// Its text.
     pub content: String,
     /// The recordings it recommends.
@@ -105,7 +111,8 @@ pub struct Answer {
     pub function_calls: Vec<Value>,
     /// The model that wrote it.
     pub model: String,
-    /// Why the model stopped: `stop`, `length` or `content_filter`, if the provider said so.
+    /// Why the answer ended: `stop`, `length` or `content_filter` if the provider said so, `stopped` if the
+    /// caller stopped it.
     pub finish_reason: Option<String>,
     /// What the provider counted.
     pub usage: Usage,
@@ -122,10 +129,18 @@ pub struct Usage {
     pub output_tokens: Option<i64>,
 }
 
+/// How long an answer took.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// From asking the model until the end of the answer.
+    pub latency: Duration,
+    /// From asking the model until its first text, if the answer was streamed and has any.
+    pub first_token: Option<Duration>,
+}
+
 impl Answer {
     fn read(row: &Row) -> Result<Self, DatabaseError> {
         Ok(Self {
-            response_id: row.try_get("response_id")?,
             content: row.try_get("content")?,
             audio_files: from_array(row.try_get("audio_files")?),
             function_calls: from_array(row.try_get("function_calls")?),
@@ -140,6 +155,30 @@ impl Answer {
                 cached_input_tokens: None,
                 output_tokens: row.try_get("output_tokens")?,
             },
+        })
+    }
+}
+
+/// An answer and where it is stored.
+#[derive(Debug)]
+pub struct StoredAnswer {
+    /// The position of the question in its session.
+    pub question_seq: i64,
+    /// The id of the answer.
+    pub response_id: Uuid,
+    /// The answer.
+    pub answer: Answer,
+    /// The position of the answer in its session.
+    pub seq: i64,
+}
+
+impl StoredAnswer {
+    pub(super) fn read(row: &Row) -> Result<Self, DatabaseError> {
+        Ok(Self {
+            question_seq: row.try_get("question_seq")?,
+            response_id: row.try_get("response_id")?,
+            answer: Answer::read(row)?,
+            seq: row.try_get("answer_seq")?,
         })
     }
 }
@@ -165,11 +204,13 @@ pub enum TurnStart {
     /// The model has to be asked.
     Started(Turn),
     /// The question was answered before.
-    Replayed {
-        /// The stored answer.
-        answer: Answer,
-        /// The position of the answer in its session.
-        seq: i64,
+    Replayed(StoredAnswer),
+    /// The turn is in progress and streamed, and this call would stream it as well: the text is there to be read.
+    Streaming {
+        /// The position of the question.
+        question_seq: i64,
+        /// The id that the answer will have.
+        response_id: Uuid,
     },
 }
 
@@ -203,6 +244,8 @@ pub async fn begin(
                 (&question.metadata, Type::JSONB),
                 (&lease.lease_id, Type::UUID),
                 (&lease.duration.as_secs_f64(), Type::FLOAT8),
+                (&lease.is_streamed, Type::BOOL),
+                (&lease.dead_after.as_secs_f64(), Type::FLOAT8),
                 (&context.messages, Type::INT8),
                 (&context.characters, Type::INT8),
             ],
@@ -211,16 +254,17 @@ pub async fn begin(
     let row = rows
         .first()
         .ok_or_else(|| DatabaseError::unexpected("no row of a turn's outcome"))?;
-    let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
+    let outcome: String = column(row, "outcome")?;
     match outcome.as_str() {
         "started" => Ok(TurnStart::Started(Turn::read(
             row,
             question.session_id,
-            lease.lease_id,
+            lease,
         )?)),
-        "answered" => Ok(TurnStart::Replayed {
-            answer: Answer::read(row)?,
-            seq: row.try_get("answer_seq").map_err(DatabaseError::from)?,
+        "answered" => Ok(TurnStart::Replayed(StoredAnswer::read(row)?)),
+        "streaming" => Ok(TurnStart::Streaming {
+            question_seq: column(row, "question_seq")?,
+            response_id: column(row, "response_id")?,
         }),
         "not_found" => Err(Problem::SessionNotFound(question.session_id)),
         "reused" => Err(Problem::MessageIdReused),
@@ -230,8 +274,7 @@ pub async fn begin(
     }
 }
 
-/// Stores the answer of a turn, which the model wrote in `latency`, and releases its lease. Returns
-/// the position of the answer, which is also the number of messages the session then has.
+/// Stores the answer of a turn under the id of its lease, and releases the lease. Returns the position of the answer, which is also the number of messages the session then has.
 ///
 /// # Errors
 /// [`Problem::SessionBusy`] when the lease expired and another call took over the turn,
@@ -242,7 +285,7 @@ pub async fn finish(
     caller: &Caller,
     turn: &Turn,
     answer: &Answer,
-    latency: Duration,
+    timing: Timing,
 ) -> Result<i64, Problem> {
     let audio_files = as_array(&answer.audio_files);
     let rows = store
@@ -254,36 +297,38 @@ pub async fn finish(
                 (&caller.owner_key(), Type::TEXT),
                 (&turn.lease_id, Type::UUID),
                 (&turn.question_seq, Type::INT8),
-                (&answer.response_id, Type::UUID),
+                (&turn.lease_id, Type::UUID),
                 (&answer.content, Type::TEXT),
                 (&characters(&answer.content), Type::INT4),
                 (&json_bytes(&answer.content)?, Type::INT8),
                 (&audio_files, Type::JSONB),
                 (&length(audio_files.as_ref()), Type::INT4),
                 (&as_array(&answer.function_calls), Type::JSONB),
-                // No metadata, and no time to the first token: no model is streamed yet.
+                // No metadata yet.
                 (&None::<Value>, Type::JSONB),
                 (&answer.model, Type::TEXT),
                 (&answer.finish_reason, Type::TEXT),
                 (&answer.usage.input_tokens, Type::INT8),
                 (&answer.usage.cached_input_tokens, Type::INT8),
                 (&answer.usage.output_tokens, Type::INT8),
-                (&i32::try_from(latency.as_millis()).ok(), Type::INT4),
-                (&None::<i32>, Type::INT4),
+                (&milliseconds(Some(timing.latency)), Type::INT4),
+                (&milliseconds(timing.first_token), Type::INT4),
+                (&turn.is_streamed, Type::BOOL),
             ],
         )
         .await?;
     let row = rows
         .first()
         .ok_or_else(|| DatabaseError::unexpected("no row of a turn's end"))?;
-    let outcome: String = row.try_get("outcome").map_err(DatabaseError::from)?;
+    let outcome: String = column(row, "outcome")?;
     match outcome.as_str() {
-        "finished" => Ok(row.try_get("seq").map_err(DatabaseError::from)?),
+        "finished" => Ok(column(row, "seq")?),
         "busy" => Err(Problem::SessionBusy),
         "not_found" => Err(Problem::SessionNotFound(turn.session_id)),
         _ => Err(DatabaseError::unexpected("an unknown outcome of a turn's end").into()),
     }
 }
+
 /// Releases the lease of a turn that will not finish, so that it can be retried immediately, and
 /// records its failure if there is one.
 ///
@@ -317,6 +362,14 @@ pub async fn abandon(
         )
         .await?;
     Ok(())
+}
+
+fn column<'a, T: FromSql<'a>>(row: &'a Row, name: &str) -> Result<T, DatabaseError> {
+    Ok(row.try_get(name)?)
+}
+
+fn milliseconds(duration: Option<Duration>) -> Option<i32> {
+    i32::try_from(duration?.as_millis()).ok()
 }
 
 /// The number of items in an array; 0 for anything else.

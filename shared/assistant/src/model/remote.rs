@@ -9,7 +9,6 @@ use genai::chat::{
 use genai::resolver::Endpoint;
 use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
-use shared::ids::new_id;
 use shared::store::turns::{Answer, ContextMessage, Usage};
 
 use super::bedrock::Bedrock;
@@ -250,7 +249,6 @@ fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFa
         )));
     }
     Ok(Answer {
-        response_id: new_id(),
         content,
         audio_files: progress.audio_files,
         function_calls: progress.function_calls,

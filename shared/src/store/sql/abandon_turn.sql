@@ -15,10 +15,17 @@ session as (
 released as (
     update public.chat_sessions s
     set lease_id = null,
-        lease_until = null
+        lease_until = null,
+        lease_is_streamed = false
     from session
     where s.session_id = session.session_id
       and s.lease_id = $3
+),
+ended as (
+    delete from public.chat_streams w
+    using session
+    where w.session_id = session.session_id
+      and w.lease_id = $3
 )
 insert into public.chat_events (session_id, event_id, kind, question_seq)
 select session_id, $3, $4, $5

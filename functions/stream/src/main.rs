@@ -1,0 +1,17 @@
+//! Bootstrap of the function; its logic is in the library beside it.
+
+use std::sync::Arc;
+
+use assistant::{Assistant, AssistantConfig};
+use shared::lambda::run_streaming;
+use stream::Stream;
+
+fn main() -> Result<(), lambda_http::Error> {
+    run_streaming(|store| {
+        Box::pin(async {
+            let config = AssistantConfig::from_env().await?;
+            let assistant = Arc::new(Assistant::new(store.clone(), config));
+            Ok(Stream::new(store, assistant))
+        })
+    })
+}
