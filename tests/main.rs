@@ -19,6 +19,7 @@ mod endpoints {
     mod seed_examples;
     mod sessions;
     mod status;
+    mod stream;
 }
 
 /// How a turn runs and what of it is kept: models, repetition, concurrency, faults in the middle.

@@ -31,6 +31,7 @@ use crate::emulator::Emulator;
 use crate::local_run::LocalRun;
 use crate::postgres;
 use crate::proxy::Proxy;
+use crate::stream::{Source, Stream};
 
 /// The instances of each function in the emulator; a turn that waits for its model occupies one.
 const INSTANCES: usize = 4;
@@ -222,13 +223,19 @@ impl TestApi {
     }
 
     /// Sends a request, with the token if there is one and the request has none.
-    pub async fn send(&self, mut request: Request<Body>) -> Answer {
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (environment, request) = self.addressed(request);
+        environment.send(request).await
+    }
+
+    /// The next environment, and a request with the token.
+    fn addressed(&self, mut request: Request<Body>) -> (&Environment, Request<Body>) {
         if let Some(token) = &self.token {
             let token = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
             request.headers_mut().entry(AUTHORIZATION).or_insert(token);
         }
         let next = self.next.fetch_add(1, Ordering::SeqCst) % self.environments.len();
-        self.environments[next].send(request).await
+        (&self.environments[next], request)
     }
 
     /// Sends a request without a body.
@@ -388,6 +395,48 @@ impl TestApi {
         self.send(request).await
     }
 
+    /// `POST /chat/stream`. The answer has begun; it is a stream, or a problem.
+    pub async fn stream(&self, body: Value) -> Stream {
+        let request = Request::post("/chat/stream")
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        self.begin(request).await
+    }
+
+    /// `GET /chat/stream/{session_id}`, with a query string, after an event with this id.
+    pub async fn resume(
+        &self,
+        session_id: impl Display,
+        query: &str,
+        last_event_id: Option<&str>,
+    ) -> Stream {
+        let mut request = Request::get(format!("/chat/stream/{session_id}{query}"));
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        self.begin(request.body(Body::empty()).unwrap()).await
+    }
+
+    /// `POST /chat/stop?session_id=`, with further parameters such as `&message_id=`.
+    pub async fn stop(&self, session_id: impl Display, more: &str) -> Answer {
+        let path = format!("/chat/stop?session_id={session_id}{more}");
+        self.request(Method::POST, &path).await
+    }
+
+    /// Reads a stream that must be a problem.
+    pub async fn refused(&self, stream: Stream) -> Answer {
+        let (status, headers) = (stream.status, stream.headers.clone());
+        let bytes = stream.bytes().await;
+        Answer::new(&Method::POST, "/chat/stream", status, headers, &bytes)
+    }
+
+    /// Sends a request whose answer is read while it arrives.
+    async fn begin(&self, request: Request<Body>) -> Stream {
+        let (environment, request) = self.addressed(request);
+        environment.begin(request).await
+    }
+
     /// Sends one of [`ENDPOINTS`], by its name.
     pub async fn ask(&self, endpoint: &str, session_id: Uuid) -> Answer {
         match endpoint {
@@ -500,7 +549,15 @@ impl Environment {
         }
     }
 
-    async fn send(&self, mut request: Request<Body>) -> Answer {
+    async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let stream = self.begin(request).await;
+        let (status, headers) = (stream.status, stream.headers.clone());
+        let bytes = stream.bytes().await;
+        Answer::new(&method, &path, status, headers, &bytes)
+    }
+
+    async fn begin(&self, mut request: Request<Body>) -> Stream {
         match self {
             Self::Here(router) => {
                 // What a client and a socket add.
@@ -508,11 +565,9 @@ impl Environment {
                 request.headers_mut().entry(HOST).or_insert(host);
                 let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
                 request.extensions_mut().insert(ConnectInfo(peer));
-                let (method, path) = (request.method().clone(), request.uri().path().to_owned());
                 let response = router.clone().oneshot(request).await.unwrap();
                 let (parts, body) = response.into_parts();
-                let bytes = to_bytes(body, usize::MAX).await.unwrap();
-                Answer::new(&method, &path, parts.status.as_u16(), parts.headers, &bytes)
+                Stream::new(parts.status.as_u16(), parts.headers, Source::Here(body))
             }
             Self::There {
                 address, client, ..
@@ -523,7 +578,9 @@ impl Environment {
                     .request(parts.method, format!("{address}{}", parts.uri))
                     .headers(parts.headers)
                     .body(body);
-                Answer::over_http(request).await.unwrap()
+                let response = request.send().await.unwrap();
+                let (status, headers) = (response.status().as_u16(), response.headers().clone());
+                Stream::new(status, headers, Source::There(response))
             }
         }
     }

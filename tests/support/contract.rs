@@ -34,6 +34,13 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     }
     let asked = format!("{method} {path}: {status}");
     assert!(!headers["x-request-id"].is_empty(), "{asked}");
+    if status == 204 {
+        assert!(
+            body.is_empty() && response(method, path, status, &Value::Null).is_some(),
+            "{asked}"
+        );
+        return Value::Null;
+    }
     let content_type = headers["content-type"].to_str().unwrap();
     let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
     if method == "HEAD" {
@@ -72,6 +79,13 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
         .collect();
     assert!(errors.is_empty(), "{asked}: {errors:#?}");
     body
+}
+
+/// Asserts that the document allows this event: an object of `event`, `id` if it has one, and `data`.
+#[track_caller]
+pub fn check_event(event: &Value) {
+    let schema = validator("/components/schemas/StreamEvent").unwrap();
+    assert!(schema.is_valid(event), "no event of the document: {event}");
 }
 
 /// The path of the response in the document, as a JSON pointer.

@@ -20,6 +20,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
+pub mod stream;
 pub mod tls_server;
 pub mod yaml;
 
