@@ -1,7 +1,6 @@
 //! An endpoint as a service of the local server: converts its requests and its answers.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,12 +8,12 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use futures_util::StreamExt;
 use http_body_util::BodyExt;
 use shared::caller::REQUEST_TIMEOUT;
-use shared::http::endpoint::{self, Endpoint, refusal, respond};
+use shared::http::endpoint::{Endpoint, refusal, respond};
 use shared::http::reporter::Reporter;
 use shared::http::request::{MAX_BODY_BYTES, RequestLimit, new_request_id};
+use shared::http::response;
 use shared::problem::Problem;
 use tokio::time::timeout;
 
@@ -76,11 +75,9 @@ pub(crate) fn refuse(problem: &Problem) -> Response {
     into_axum(refusal(problem, &new_request_id()))
 }
 
-fn into_axum(response: lambda_http::Response<endpoint::Body>) -> Response {
+fn into_axum(response: lambda_http::Response<response::Body>) -> Response {
     response.map(|body| match body {
-        endpoint::Body::Text(text) => Body::from(text),
-        endpoint::Body::Events(events) => {
-            Body::from_stream(events.into_text().map(Ok::<_, Infallible>))
-        }
+        response::Body::Text(text) => Body::from(text),
+        events @ response::Body::Events(_) => Body::from_stream(events.into_chunks()),
     })
 }

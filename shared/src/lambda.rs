@@ -2,10 +2,9 @@
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{FutureExt, Stream, StreamExt, stream};
+use futures_util::FutureExt;
 use lambda_http::{BoxFuture, Error, RequestExt, Response, SnapStartResource, service_fn};
 use lambda_runtime::{
     FunctionResponse, LambdaEvent, MetadataPrelude, Runtime, StreamResponse,
@@ -16,10 +15,11 @@ use serde_json::Value;
 use crate::caller::Permissions;
 use crate::database::{Database, DatabaseConfig};
 use crate::http::configured::Configured;
-use crate::http::endpoint::{Body, Endpoint, refuse, respond};
+use crate::http::endpoint::{Endpoint, refuse, respond};
 use crate::http::event::{self, Api, EventResponse};
 use crate::http::reporter::Reporter;
 use crate::http::request::request_id_in;
+use crate::http::response::{Body, Chunks};
 use crate::logging;
 use crate::store::Store;
 
@@ -179,9 +179,6 @@ async fn respond_to<E: Endpoint>(
     }
 }
 
-/// The parts of a body. They never fail: the runtime would write the error into the answer and go on.
-type Chunks = Pin<Box<dyn Stream<Item = Result<String, Infallible>> + Send>>;
-
 /// An answer in the form in which Lambda streams it: status and headers first.
 fn in_chunks(response: Response<Body>) -> StreamResponse<Chunks> {
     let (parts, body) = response.into_parts();
@@ -191,10 +188,7 @@ fn in_chunks(response: Response<Body>) -> StreamResponse<Chunks> {
             headers: parts.headers,
             cookies: Vec::new(),
         },
-        stream: match body {
-            Body::Text(text) => Box::pin(stream::once(async { Ok(text) })),
-            Body::Events(events) => Box::pin(events.into_text().map(Ok)),
-        },
+        stream: body.into_chunks(),
     }
 }
 

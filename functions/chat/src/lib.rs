@@ -1,9 +1,11 @@
 //! `POST /chat`: one turn. Stores the user's message, asks the model, stores and returns the answer.
 
+pub mod exchange;
+
 use std::sync::Arc;
 
+use crate::exchange::{Asked, TurnReply, question};
 use assistant::Assistant;
-use assistant::exchange::{Asked, TurnReply, question};
 use shared::http::endpoint::{Endpoint, Reply};
 use shared::http::request::Request;
 use shared::http::route::Route;

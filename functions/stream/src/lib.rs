@@ -6,8 +6,8 @@ mod turn_events;
 
 use std::sync::Arc;
 
-use assistant::exchange::question;
 use assistant::{Assistant, Piece, StreamStart};
+use chat::exchange::question;
 use serde::Serialize;
 use shared::caller::Caller;
 use shared::http::endpoint::{Endpoint, Reply};

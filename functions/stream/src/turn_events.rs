@@ -1,6 +1,6 @@
 //! The events of one turn.
 
-use assistant::exchange::{Asked, TurnReply};
+use chat::exchange::{Asked, TurnReply};
 use serde_json::{Value, json};
 use shared::http::events::{Event, Events};
 use shared::problem::Problem;

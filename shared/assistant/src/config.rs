@@ -24,6 +24,9 @@ const DEFAULT_MODEL_STREAM_TIMEOUT_SECONDS: u64 = 120;
 /// How long a streamed turn may give no sign of life by default, in seconds. It gives one every second.
 const DEFAULT_STREAM_DEAD_AFTER_SECONDS: u64 = 15;
 
+/// The least that makes sense: two of its signs of life.
+const MIN_STREAM_DEAD_AFTER_SECONDS: u64 = 2;
+
 /// How much of the earlier conversation the model gets by default. The characters are about 12,000
 /// tokens of English and 50,000 of Chinese, which fits current models with room for the answer.
 const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
@@ -70,8 +73,8 @@ impl AssistantConfig {
     /// [`SettingsError`].
     pub async fn read(variables: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let variable = |name: &str| settings::text(&variables, name);
-        let seconds = |name, default| {
-            let seconds = settings::number(&variables, name, 1..=900)?;
+        let seconds = |name, least, default| {
+            let seconds = settings::number(&variables, name, least..=900)?;
             Ok::<_, SettingsError>(Duration::from_secs(seconds.unwrap_or(default)))
         };
         let catalogue = variable("AUDIO_CATALOGUE")
@@ -93,13 +96,15 @@ impl AssistantConfig {
             model,
             system_prompt: variable("SYSTEM_PROMPT")
                 .unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned()),
-            model_timeout: seconds("MODEL_TIMEOUT_SECONDS", DEFAULT_MODEL_TIMEOUT_SECONDS)?,
+            model_timeout: seconds("MODEL_TIMEOUT_SECONDS", 1, DEFAULT_MODEL_TIMEOUT_SECONDS)?,
             model_stream_timeout: seconds(
                 "MODEL_STREAM_TIMEOUT_SECONDS",
+                1,
                 DEFAULT_MODEL_STREAM_TIMEOUT_SECONDS,
             )?,
             stream_dead_after: seconds(
                 "STREAM_DEAD_AFTER_SECONDS",
+                MIN_STREAM_DEAD_AFTER_SECONDS,
                 DEFAULT_STREAM_DEAD_AFTER_SECONDS,
             )?,
             context: ContextLimits {

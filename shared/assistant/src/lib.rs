@@ -2,7 +2,6 @@
 //! that take turns share this crate; no other crate links a model's client.
 
 mod config;
-pub mod exchange;
 mod metrics;
 mod model;
 mod partial;

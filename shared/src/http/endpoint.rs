@@ -15,9 +15,10 @@ use lambda_http::http::{Method, Response, StatusCode};
 use lambda_http::{BoxFuture, http};
 use serde::Serialize;
 
-use crate::http::events::{Event, EventStream, Events, channel};
+use crate::http::events::{Event, Events, channel};
 use crate::http::reporter::{Outcome, Reporter};
 use crate::http::request::{Request, request_id};
+use crate::http::response::Body;
 use crate::http::route::Route;
 use crate::observed::{self, Observed};
 use crate::problem::Problem;
@@ -65,15 +66,6 @@ enum Content {
 
 /// Sends events until all are sent. A problem becomes the last event.
 type Produce = Box<dyn FnOnce(Events) -> BoxFuture<'static, Result<(), Problem>> + Send>;
-
-/// The body of an answer.
-#[derive(Debug)]
-pub enum Body {
-    /// Text, complete.
-    Text(String),
-    /// Events, as they come.
-    Events(EventStream),
-}
 
 impl Reply {
     /// An answer with `body` as JSON.

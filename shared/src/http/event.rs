@@ -19,7 +19,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::http::endpoint::Body;
+use crate::http::response::Body;
 use crate::problem::Problem;
 
 /// The characters escaped in a path; a percent sign already is an escape. More than `http::Uri`
@@ -129,10 +129,7 @@ impl EventResponse {
         Self {
             status_code: parts.status.as_u16(),
             headers: headers.collect(),
-            body: match body {
-                Body::Text(text) => text,
-                Body::Events(events) => events.collected().await,
-            },
+            body: body.collected().await,
             is_base64_encoded: false,
             cookies: (api == Api::Http).then_some([]),
         }

@@ -11,4 +11,5 @@ mod identity;
 mod line;
 pub mod reporter;
 pub mod request;
+pub mod response;
 pub mod route;

@@ -13,9 +13,9 @@ session as (
 ),
 question as (
     select m.seq
-    from public.chat_messages m
-    where m.session_id = (select session_id from session)
-      and m.message_id = $3
+    from session
+    join public.chat_messages m on m.session_id = session.session_id
+    where m.message_id = $3
       and m.role = 'user'
 ),
 stopped as (
