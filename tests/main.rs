@@ -32,6 +32,7 @@ mod turns {
     mod outages;
     mod record;
     mod repetition;
+    mod stream_faults;
 }
 
 /// What is erased, and what is kept.
