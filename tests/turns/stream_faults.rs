@@ -50,6 +50,9 @@ fn moment(fault: u64) -> Duration {
 struct Asked {
     session_id: Uuid,
     message_id: Uuid,
+    query: String,
+    /// What was said in the session before.
+    earlier: usize,
     read: Read,
 }
 
@@ -58,13 +61,26 @@ impl Asked {
         Self {
             session_id: Uuid::now_v7(),
             message_id: Uuid::now_v7(),
+            query: "What helps against stress?".into(),
+            earlier: 0,
             read: Read::default(),
+        }
+    }
+
+    /// One whose answer takes twice as long, because an earlier question is quoted in it.
+    async fn long(api: &TestApi) -> Self {
+        let query = "a ".repeat(40);
+        Self {
+            session_id: api.session(&[&query]).await,
+            query,
+            earlier: 2,
+            ..Self::new()
         }
     }
 
     fn body(&self) -> Value {
         json!({
-            "query": "What helps against stress?",
+            "query": self.query,
             "session_id": self.session_id, "message_id": self.message_id,
         })
     }
@@ -117,12 +133,12 @@ impl Asked {
     async fn check(&self, api: &TestApi, how: &str) {
         let response = &self.read.done()["response"];
         assert_eq!(response, self.read.text.as_str(), "{how}");
-        let said = api.history(self.session_id, "").await.said();
+        let mut said = api.history(self.session_id, "").await.said();
         let expected = [
-            ("user".to_owned(), "What helps against stress?".to_owned()),
+            ("user".to_owned(), self.query.clone()),
             ("assistant".to_owned(), self.read.text.clone()),
         ];
-        assert_eq!(said, expected, "{how}");
+        assert_eq!(said.split_off(self.earlier), expected, "{how}");
         let left = format!(
             "select count(*) from chat_streams where session_id = '{}'",
             self.session_id
@@ -224,16 +240,15 @@ async fn a_database_that_forgets_the_texts_in_the_making() {
     let api = TestApi::with_settings(&SETTINGS).await;
     let lane = async |faults: Vec<u64>| {
         for fault in faults {
-            let mut asked = Asked::new();
+            let mut asked = Asked::long(&api).await;
             let stream = api.stream(asked.body()).await;
-            let forgetting = async {
-                sleep(moment(fault)).await;
-                // As after a crash of the server, whose sessions it keeps.
-                let session_id = asked.session_id;
-                let forget = format!("delete from chat_streams where session_id = '{session_id}'");
-                api.sql(&forget).await;
-            };
-            tokio::join!(asked.read.follow(stream), forgetting);
+            asked.read_for(stream, moment(fault)).await;
+            // As after a crash of the server, whose sessions it keeps.
+            let session_id = asked.session_id;
+            let forget = format!("delete from chat_streams where session_id = '{session_id}'");
+            api.sql(&forget).await;
+            // The function has made its row again by then.
+            sleep(Duration::from_millis(1_100)).await;
             asked.to_the_end(&api).await;
             asked
                 .check(&api, &format!("forgotten after {:?}", moment(fault)))
