@@ -34,7 +34,7 @@ async fn nothing_is_erased_unless_somebody_says_yes() {
 
     let counted = erase(&["--owner", "jwt:alice", "--dry-run"]).await;
     assert!(counted.success, "{counted:?}");
-    let found = "1 session, 0 events, 0 feedback, 2 messages, 0 search entries of jwt:alice";
+    let found = "1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams of jwt:alice";
     assert!(counted.printed.contains(found), "{counted:?}");
 
     let refused = erase(&["--owner", "jwt:alice"]).await;
@@ -50,7 +50,7 @@ async fn nothing_is_erased_unless_somebody_says_yes() {
     assert!(
         erased
             .printed
-            .contains("erased    1 session, 0 events, 0 feedback, 2 messages, 0 search entries"),
+            .contains("erased    1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams"),
         "{erased:?}"
     );
     assert_eq!(api.number("select count(*) from chat_sessions").await, 0);

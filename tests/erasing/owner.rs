@@ -85,7 +85,7 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
     .await;
     // Five sessions: the reset opened one.
     let counts =
-        json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0 });
+        json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0, "streams": 0 });
     let before = dump(&api).await;
 
     let counted = maintain(&api, &[], erase("jwt:canary-alice", true)).await;
@@ -178,7 +178,7 @@ async fn many_sessions_are_erased_in_batches() {
     let settings = [("MAINTAIN_BATCH_ROWS", "30")];
     let report = maintain(&api, &settings, erase("jwt:alice", false)).await;
 
-    let counts = json!({ "sessions": 250, "messages": 1000, "events": 0, "feedback": 0, "search_entries": 0 });
+    let counts = json!({ "sessions": 250, "messages": 1000, "events": 0, "feedback": 0, "search_entries": 0, "streams": 0 });
     assert_eq!(report["erased"], counts);
     assert_eq!(
         api.number("select sum(message_count)::bigint from chat_erasures")

@@ -49,7 +49,7 @@ async fn what_its_caller_erased_is_gone_after_the_next_run() {
 
     let expected = json!({
         "action": "run", "dry_run": false, "expired": 0,
-        "erased": { "sessions": 1, "messages": 4, "events": 1, "feedback": 0, "search_entries": 0 }, "indexed": 2, "complete": true,
+        "erased": { "sessions": 1, "messages": 4, "events": 1, "feedback": 0, "search_entries": 0, "streams": 0 }, "indexed": 2, "complete": true,
     });
     assert_eq!(report, expected);
     assert_eq!(api.history(kept, "").await.body["message_count"], 2);

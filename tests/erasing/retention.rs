@@ -121,7 +121,7 @@ async fn a_session_that_nobody_used_for_a_month_is_erased_and_no_other() {
     assert_eq!(remaining(&api, &sessions).await, kept);
     let expected = json!({
         "action": "run", "dry_run": false, "expired": 7,
-        "erased": { "sessions": 7, "messages": 12, "events": 0, "feedback": 0, "search_entries": 0 }, "indexed": 10, "complete": true,
+        "erased": { "sessions": 7, "messages": 12, "events": 0, "feedback": 0, "search_entries": 0, "streams": 0 }, "indexed": 10, "complete": true,
     });
     assert_eq!(report, expected);
     let recorded = "select count(*) from chat_erasures
