@@ -7,11 +7,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access;
+mod chat;
 mod check;
 mod database;
 pub mod endpoints;
 mod env_file;
 mod error;
+mod in_process;
 mod maintain;
 pub mod openapi;
 pub mod postgres;
@@ -29,12 +31,16 @@ use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 
+use chat::Options;
 pub use error::LocalError;
 use maintain::Erase;
 
 const USAGE: &str = "usage: cargo run [-- COMMAND]
 
   (none)    serve the API on http://127.0.0.1:8000
+  chat [--session ID] [--url URL]
+            hold a conversation in the terminal: a new one, or go on with a session. Ctrl-C stops an answer.
+            URL is the address of a deployed API that streams; DAISSY_TOKEN is the token for it
   migrate [--owner OWNER]
             bring the schema of the database up to date; take over the tables of the Python server, if it
             has them. OWNER, such as jwt:alice, is for the sessions that name no user
@@ -75,6 +81,7 @@ pub fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         [] => run(server::serve()),
+        ["chat", how @ ..] if let Some(options) = Options::read(how) => run(chat::chat(options)),
         ["migrate"] => run(schema::migrate(None)),
         ["migrate", "--owner", owner] => run(schema::migrate(Some(owner))),
         ["migrate", "--drop-legacy"] => run(schema::drop_legacy()),

@@ -11,7 +11,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The seconds between two later messages.
 const QUIET_SIGNS: u64 = 5;
 
-/// Waits for `work`, and prints what it is if it takes longer than a second.
+/// Waits for `work`, and says what it is if it takes longer than a second: on standard error, because it is no
+/// part of what a command prints.
 pub async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
     tokio::pin!(work);
     let mut seconds = 0;
@@ -21,9 +22,9 @@ pub async fn shown<T>(what: &str, work: impl Future<Output = T>) -> T {
             () = tokio::time::sleep(PATIENCE) => {
                 seconds += PATIENCE.as_secs();
                 if seconds == 1 {
-                    println!("… {what}");
+                    eprintln!("… {what}");
                 } else if seconds % QUIET_SIGNS == 0 {
-                    println!("… {what} ({seconds} s)");
+                    eprintln!("… {what} ({seconds} s)");
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The local HTTP server: where it listens, and how it stops.
 
 use std::env;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +47,9 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     // The port first: if it is taken, no database is started for nothing.
     let listener = listen().await?;
 
+    let open = LocalDatabase::open();
     let started = tokio::select! {
-        started = start(assistant_config, access) => started?,
+        started = start(open, assistant_config, access, |line| println!("{line}")) => started?,
         () = stop.clone().first() => return Ok(()),
     };
     let (mut database, router) = started;
@@ -110,13 +112,16 @@ async fn answer_until(
     }
 }
 
-async fn start(
+/// Opens the database, brings its schema up to date and builds the API on it. `tell` gets a line about each.
+pub(crate) async fn start(
+    open: impl Future<Output = Result<LocalDatabase, LocalError>>,
     assistant_config: AssistantConfig,
     access: Access,
+    tell: impl Fn(&str),
 ) -> Result<(LocalDatabase, Router), LocalError> {
-    println!("Daissy {}", shared::VERSION);
-    let database = LocalDatabase::open().await?;
-    println!("database  {}", database.description);
+    tell(&format!("Daissy {}", shared::VERSION));
+    let database = open.await?;
+    tell(&format!("database  {}", database.description));
     let schema = match database.migrate().await {
         Ok(schema) => schema,
         Err(error) => {
@@ -124,10 +129,13 @@ async fn start(
             return Err(error);
         }
     };
-    println!("schema    {schema}");
-    println!("model     {}", assistant_config.model.description());
+    tell(&format!("schema    {schema}"));
+    tell(&format!(
+        "model     {}",
+        assistant_config.model.description()
+    ));
     if let Some(tokens) = access.tokens().description() {
-        println!("tokens    of {tokens}");
+        tell(&format!("tokens    of {tokens}"));
     }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
     let router = router(store, assistant_config, Reporter::to_log(), access);

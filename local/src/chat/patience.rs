@@ -1,0 +1,66 @@
+//! How often something that failed is tried again.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// The first pause; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long to go on without a sign of life.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Grows tired between two signs of life.
+pub(super) struct Patience {
+    last_sign: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self {
+            last_sign: Instant::now(),
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// There was a sign of life.
+    pub(super) fn renew(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Waits, for as long as the other side wants if it said so. Returns `false` if it is time to give up.
+    pub(super) async fn wait(&mut self, wanted: Option<Duration>) -> bool {
+        let pause = wanted.unwrap_or(self.pause).min(LIMIT);
+        if self.last_sign.elapsed() + pause > LIMIT {
+            return false;
+        }
+        sleep(pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_and_end_until_there_is_a_sign_of_life() {
+        let mut patience = Patience::new();
+        let begun = Instant::now();
+        let mut attempts = 0;
+        while patience.wait(None).await {
+            attempts += 1;
+        }
+        assert_eq!(attempts, 15);
+        assert!(begun.elapsed() <= LIMIT && begun.elapsed() > LIMIT / 2);
+        assert!(!patience.wait(Some(FIRST_PAUSE * 40)).await);
+
+        patience.renew();
+        assert!(patience.wait(Some(FIRST_PAUSE * 40)).await);
+    }
+}
