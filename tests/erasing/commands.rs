@@ -34,7 +34,8 @@ async fn nothing_is_erased_unless_somebody_says_yes() {
 
     let counted = erase(&["--owner", "jwt:alice", "--dry-run"]).await;
     assert!(counted.success, "{counted:?}");
-    let found = "1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams of jwt:alice";
+    let found =
+        "1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams of jwt:alice";
     assert!(counted.printed.contains(found), "{counted:?}");
 
     let refused = erase(&["--owner", "jwt:alice"]).await;
@@ -48,9 +49,9 @@ async fn nothing_is_erased_unless_somebody_says_yes() {
     let erased = erase(&["--owner", "jwt:alice", "--yes"]).await;
     assert!(erased.success, "{erased:?}");
     assert!(
-        erased
-            .printed
-            .contains("erased    1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams"),
+        erased.printed.contains(
+            "erased    1 session, 0 events, 0 feedback, 2 messages, 0 search entries, 0 streams"
+        ),
         "{erased:?}"
     );
     assert_eq!(api.number("select count(*) from chat_sessions").await, 0);

@@ -84,8 +84,7 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
     ))
     .await;
     // Five sessions: the reset opened one.
-    let counts =
-        json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0, "streams": 0 });
+    let counts = json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0, "streams": 0 });
     let before = dump(&api).await;
 
     let counted = maintain(&api, &[], erase("jwt:canary-alice", true)).await;
