@@ -354,9 +354,10 @@ mod tests {
 
         async fn handle(&self, request: Request) -> Result<Reply, Problem> {
             let panics = request.route().path == "/panics";
+            let user = "a user".to_owned();
             Ok(Reply::events(move |events| async move {
                 events.send(&Event::new("delta", &json!({ "text": "so far" })));
-                assert!(!panics, "{} said something", "a user");
+                assert!(!panics, "{user} said something");
                 Err(Problem::SessionBusy)
             }))
         }
