@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -41,7 +41,8 @@ pub struct Call {
 }
 
 impl Call {
-    fn new(method: &'static str, uri: String, body: Option<Value>) -> Self {
+    /// Any request.
+    pub fn new(method: &'static str, uri: String, body: Option<Value>) -> Self {
         Self { method, uri, body }
     }
 
@@ -91,39 +92,43 @@ impl Call {
 /// A running local server; it stops when it is dropped.
 pub struct Server {
     address: String,
-    _run: LocalRun,
+    run: LocalRun,
     _folder: TempDir,
 }
 
 impl Server {
     /// Starts one on the database of today, with the rights of the functions.
     pub async fn start(database: &BenchDatabase) -> Self {
+        Self::with(database, &[]).await
+    }
+
+    /// Starts one with further settings.
+    pub async fn with(database: &BenchDatabase, more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = database.url(TODAY);
         let migrate = database.superuser_url(TODAY);
-        let settings = [
+        let mut settings = vec![
             ("DATABASE_URL", url.as_str()),
             ("MIGRATE_DATABASE_URL", migrate.as_str()),
         ];
+        settings.extend(more);
         let run = LocalRun::start(command(&program("local"), &[], folder.path(), &settings)).await;
         let address = run.address.trim_start_matches("http://").to_owned();
         Self {
             address,
-            _run: run,
+            run,
             _folder: folder,
         }
     }
 
     /// A new caller.
     pub async fn caller(&self) -> Caller {
-        let stream = TcpStream::connect(&self.address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        Caller {
-            sender,
-            host: self.address.clone(),
-        }
+        Caller::to(&self.address).await
+    }
+
+    /// The most memory that it has used so far, in MB.
+    pub fn peak_memory_mb(&self) -> f64 {
+        self.run.peak_memory_mb()
     }
 
     /// Lets callers send requests, one caller for each of `calls`; returns how many were answered, and per
@@ -157,8 +162,26 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// A caller of a server: its host and port.
+    pub async fn to(host: &str) -> Self {
+        let stream = TcpStream::connect(host).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self {
+            sender,
+            host: host.to_owned(),
+        }
+    }
+
     /// Sends a request and reads its answer, which must be good.
     pub async fn send(&mut self, call: &Call) -> Bytes {
+        let body = self.begin(call).await;
+        body.collect().await.unwrap().to_bytes()
+    }
+
+    /// Sends a request, whose answer must be good; returns its body, to be read.
+    pub async fn begin(&mut self, call: &Call) -> Incoming {
         let body = call.body.as_ref().map(Value::to_string).unwrap_or_default();
         let request = Request::builder()
             .method(call.method)
@@ -168,9 +191,7 @@ impl Caller {
             .body(Full::new(Bytes::from(body)))
             .unwrap();
         let answer = self.sender.send_request(request).await.unwrap();
-        let status = answer.status();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(status, StatusCode::OK, "{} {body:?}", call.uri);
-        body
+        assert_eq!(answer.status(), StatusCode::OK, "{}", call.uri);
+        answer.into_body()
     }
 }

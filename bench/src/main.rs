@@ -17,6 +17,7 @@ mod chart;
 mod database;
 mod load;
 mod machine;
+mod model;
 mod pgbench;
 mod progress;
 mod report;
@@ -66,6 +67,8 @@ enum Row {
     Database,
     /// Searches in the messages of many owners, and turns beside them.
     Search,
+    /// Many answers streamed at once.
+    Streams,
     /// Dollars per million turns.
     Cost,
 }
@@ -85,6 +88,10 @@ pub struct Effort {
     pub messages: usize,
     /// Messages to search in.
     pub searched: usize,
+    /// Answers streamed at once.
+    pub streams: usize,
+    /// How long each takes.
+    pub stream_time: Duration,
     /// Whether to measure with a million sessions.
     pub large: bool,
 }
@@ -99,6 +106,8 @@ impl Effort {
                 load: Until::Times(5),
                 messages: 2_000,
                 searched: 2_000,
+                streams: 5,
+                stream_time: Duration::from_secs(1),
                 large: false,
             };
         }
@@ -108,6 +117,8 @@ impl Effort {
             times: 400,
             load: Until::Time(Duration::from_secs(3)),
             messages: 100_000,
+            streams: 200,
+            stream_time: Duration::from_secs(20),
             searched: if arguments.large {
                 20_000_000
             } else {
@@ -147,6 +158,7 @@ async fn measure(arguments: &Arguments, effort: Effort) {
             Row::Growth => rows::growth::measure(&stage, &mut report).await,
             Row::Database => rows::database::measure(&stage, &mut report).await,
             Row::Search => rows::search::measure(&stage, &mut report).await,
+            Row::Streams => rows::streams::measure(&stage, &mut report).await,
             Row::Cost => rows::cost::measure(&stage, &mut report).await,
         }
         progress::done();

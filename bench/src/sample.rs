@@ -12,6 +12,11 @@ impl Sample {
         self.0.push(took);
     }
 
+    /// Adds the measurements of another.
+    pub fn append(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
     /// Does something and adds the time it took; returns its result.
     pub async fn time<T>(&mut self, work: impl Future<Output = T>) -> T {
         let started = Instant::now();

@@ -25,8 +25,23 @@ async fn every_request_is_one_round_trip_and_a_turn_is_two() {
     assert_eq!(api.chat(turn).await.headers["idempotent-replayed"], "true");
     assert_eq!(proxy.take_round_trips(), 1, "a turn that is replayed");
 
+    let streamed = api.ask("stream", session_id).await;
+    assert!(streamed.body.as_str().unwrap().contains("event: done"));
+    // It takes about a second, and what was said is written after 300 ms and then each second.
+    let round_trips = proxy.take_round_trips();
+    assert!(
+        (3..=4).contains(&round_trips),
+        "a streamed turn: {round_trips}"
+    );
+    assert_eq!(api.stop(session_id, "").await.status, 200);
+    assert_eq!(proxy.take_round_trips(), 1, "stopping nothing");
+
     let history = api.history(session_id, "").await;
     assert_eq!(proxy.take_round_trips(), 1, "history");
+    let question = history.body["history"][0]["message_id"].as_str().unwrap();
+    let query = format!("?message_id={question}");
+    api.resume(session_id, &query, None).await.all().await;
+    assert_eq!(proxy.take_round_trips(), 1, "a stream of an answered turn");
     api.history(session_id, "?limit=1&order=desc").await;
     assert_eq!(proxy.take_round_trips(), 1, "a page of history");
     let first = history.body["history"][0]["message_id"].as_str().unwrap();

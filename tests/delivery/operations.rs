@@ -52,7 +52,7 @@ fn metrics(line: &Value) -> Value {
     let mut metrics = json!({});
     for metric in defined {
         let name = metric["Name"].as_str().unwrap();
-        let is_time = ["Duration", "ModelLatency"].contains(&name);
+        let is_time = ["Duration", "FirstToken", "ModelLatency"].contains(&name);
         let unit = if is_time { "Milliseconds" } else { "Count" };
         assert_eq!(metric["Unit"], unit, "{name}");
         assert!(line[name].is_u64(), "{name} has a number: {line}");
@@ -199,6 +199,46 @@ async fn a_turn_names_its_session_where_the_caller_did_not() {
     assert_eq!(lines.only()["session_id"], named["session_id"]);
     api.chat(json!({})).await;
     assert_eq!(lines.only()["session_id"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_stream_writes_its_line_when_it_has_ended() {
+    let (api, lines) = on_lambda(&[]).await;
+    let session_id = Uuid::now_v7();
+    let body = json!({ "query": "Hi", "session_id": session_id });
+    let mut stream = api.stream(body).await;
+    while stream.next().await.unwrap().name != "delta" {}
+    assert_eq!(lines.take(), [""; 0], "the answer is being written");
+    let request_id = stream.headers["x-request-id"].clone();
+    let events = stream.all().await;
+    assert_eq!(events.last().unwrap().name, "done");
+
+    let line = lines.only();
+
+    assert_eq!(line["request_id"], request_id.to_str().unwrap());
+    assert_eq!(line["status"], 200);
+    assert_eq!(line["session_id"], json!(session_id));
+    let metrics = metrics(&line);
+    assert_eq!(metrics["Turns"], 1);
+    // It says a word every 20 ms.
+    let (first, all) = (&line["first_token_ms"], &line["duration_ms"]);
+    assert_eq!(first, &metrics["FirstToken"]);
+    assert!(first.as_u64().unwrap() >= 15, "{line}");
+    assert!(
+        all.as_u64().unwrap() > 300 + first.as_u64().unwrap(),
+        "{line}"
+    );
+    // Both statements of the turn, and what was said meanwhile.
+    assert!(line["round_trips"].as_u64().unwrap() >= 3, "{line}");
+    // A replayed one asks no model.
+    let history = api.history(session_id, "").await;
+    lines.take();
+    let question = &history.body["history"][0]["message_id"];
+    let again = json!({ "query": "Hi", "session_id": session_id, "message_id": question });
+    api.stream(again).await.all().await;
+    let line = lines.only();
+    assert_eq!(line["first_token_ms"], Value::Null);
+    assert_eq!(line["TurnsReplayed"], 1);
 }
 
 #[tokio::test]

@@ -88,6 +88,23 @@ async fn an_answer_arrives_word_by_word_and_is_stored_as_it_was_read() {
 }
 
 #[tokio::test]
+async fn two_answers_arrive_at_once() {
+    let api = TestApi::start().await;
+    let streams = [Uuid::now_v7(), Uuid::now_v7()].map(|session_id| {
+        let question = question(session_id, Uuid::now_v7());
+        let api = &api;
+        async move {
+            let texts = api.stream(question).await.all().await;
+            let mut texts = texts.iter().filter(|event| event.name == "delta");
+            (texts.next().unwrap().at, texts.next_back().unwrap().at)
+        }
+    });
+    let [one, other] = streams;
+    let (one, other) = tokio::join!(one, other);
+    assert!(one.0 < other.1 && other.0 < one.1, "{one:?} {other:?}");
+}
+
+#[tokio::test]
 async fn a_streamed_answer_is_the_one_that_a_plain_call_gets() {
     let api = TestApi::start().await;
     let plain = api.chat(question(Uuid::now_v7(), Uuid::now_v7())).await;

@@ -156,6 +156,21 @@ async fn a_session_is_its_owners_and_no_one_elses() {
         }
     }
     assert_eq!(alice.history(session_id, "").await.said().len(), 2);
+    // Nobody else can read or stop an answer that is being written.
+    let question = json!({ "query": "Hi", "session_id": session_id, "message_id": Uuid::new_v4() });
+    let mut stream = alice.stream(question.clone()).await;
+    assert_eq!(stream.next().await.unwrap().name, "started");
+    for foreign in [
+        bob.stream(question).await,
+        bob.resume(session_id, "", None).await,
+    ] {
+        let refused = bob.refused(foreign).await;
+        refused.assert_problem(404, "session_not_found");
+    }
+    let refused = bob.stop(session_id, "").await;
+    refused.assert_problem(404, "session_not_found");
+    let events = stream.all().await;
+    assert_eq!(events.last().unwrap().data["finish_reason"], "stop");
     // The same message id is another message of another caller.
     let question = json!({ "query": "Hi", "message_id": Uuid::new_v4() });
     let sessions = [&alice, &bob].map(|caller| caller.chat(question.clone()));

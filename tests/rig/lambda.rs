@@ -21,6 +21,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::memory::peak_memory_mb;
+
 /// Timeout for each step, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -113,16 +115,7 @@ impl Environment {
 
     /// The most memory that the process has used so far, in MB; Linux only.
     pub fn peak_memory_mb(&self) -> f64 {
-        let path = format!("/proc/{}/status", self.child.id().unwrap());
-        let status = std::fs::read_to_string(path).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: f64 = peak
-            .unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap();
-        kib * 1024.0 / 1e6
+        peak_memory_mb(self.child.id().unwrap())
     }
 
     /// Stops the process as freezing does.

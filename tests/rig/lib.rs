@@ -7,6 +7,7 @@
 pub mod certificates;
 pub mod lambda;
 pub mod local_run;
+pub mod memory;
 pub mod ports;
 pub mod programs;
 pub mod sessions;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::memory::peak_memory_mb;
+
 /// Timeout for a start with a database to set up, or for a stop, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -112,6 +114,11 @@ impl LocalRun {
         })
         .await
         .expect("it prints")
+    }
+
+    /// The most memory that the process has used so far, in MB; Linux only.
+    pub fn peak_memory_mb(&self) -> f64 {
+        peak_memory_mb(self.child.id().unwrap())
     }
 
     /// Sends a signal.

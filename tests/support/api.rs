@@ -37,13 +37,15 @@ use crate::stream::{Source, Stream};
 const INSTANCES: usize = 4;
 
 /// The requests that reach the database.
-pub const ENDPOINTS: [&str; 12] = [
+pub const ENDPOINTS: [&str; 14] = [
     "history",
     "status",
     "service status",
     "load",
     "reset",
     "chat",
+    "stream",
+    "stop",
     "export",
     "list sessions",
     "find session",
@@ -445,6 +447,11 @@ impl TestApi {
             "service status" => self.service_status().await,
             "load" => self.load(session_id).await,
             "reset" => self.reset(session_id).await,
+            "stream" => {
+                let body = json!({ "query": "Hi", "session_id": session_id });
+                self.send_json(Method::POST, "/chat/stream", body).await
+            }
+            "stop" => self.stop(session_id, "").await,
             "export" => self.export("").await,
             "list sessions" => self.sessions("").await,
             "find session" => self.find(session_id).await,

@@ -91,7 +91,7 @@ impl Asked {
     }
 
     /// Does what docs/api.md says until the answer is there.
-    async fn to_the_end(&mut self, api: &TestApi) {
+    async fn read_to_the_end(&mut self, api: &TestApi) {
         timeout(PATIENCE, async {
             loop {
                 let stream = match &self.read.end {
@@ -175,7 +175,7 @@ async fn a_function_that_is_killed_in_the_middle() {
                 local.ended().await;
             };
             tokio::join!(reading, killing);
-            asked.to_the_end(&api).await;
+            asked.read_to_the_end(&api).await;
             asked
                 .check(&api, &format!("killed after {:?}", moment(fault)))
                 .await;
@@ -201,7 +201,7 @@ async fn a_turn_that_is_cut_from_the_database() {
                 if stream.status == 200 {
                     asked.read.follow(stream).await;
                 }
-                asked.to_the_end(&api).await;
+                asked.read_to_the_end(&api).await;
             };
             tokio::join!(asking, cutting);
             asked
@@ -225,7 +225,7 @@ async fn a_stream_that_is_left_by_its_reader() {
             if fault % 2 == 0 {
                 sleep(moment(fault + 1)).await;
             }
-            asked.to_the_end(&api).await;
+            asked.read_to_the_end(&api).await;
             asked
                 .check(&api, &format!("left after {:?}", moment(fault)))
                 .await;
@@ -249,7 +249,7 @@ async fn a_database_that_forgets_the_texts_in_the_making() {
             api.sql(&forget).await;
             // The function has made its row again by then.
             sleep(Duration::from_millis(1_100)).await;
-            asked.to_the_end(&api).await;
+            asked.read_to_the_end(&api).await;
             asked
                 .check(&api, &format!("forgotten after {:?}", moment(fault)))
                 .await;

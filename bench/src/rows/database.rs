@@ -27,8 +27,9 @@ const ROUNDS: usize = 2;
 // The parameters of a turn's statements. The ids are different in each turn, and those of messages grow, as
 // the product's do.
 const MESSAGE_ID: &str = "(:turn::text || :random::text)::uuid";
-const RESPONSE_ID: &str = "(:turn::text || :other::text)::uuid";
-const LEASE_ID: &str = "(:random::text || :turn::text)::uuid";
+const LEASE_ID: &str = "(:turn::text || :other::text)::uuid";
+/// As the product has it.
+const RESPONSE_ID: &str = LEASE_ID;
 const QUESTION: &str = "'I sleep badly. What would help me?'::text";
 const ANSWER: &str = "'This is what a model says to: I sleep badly. What would help me?'::text";
 /// The most bytes of a page of history.
@@ -168,6 +169,8 @@ impl Version {
                 "null::jsonb",
                 LEASE_ID,
                 "30::float8",
+                "false",
+                "15::float8",
                 "20::int8",
                 "48000::int8",
             ],
@@ -194,6 +197,7 @@ impl Version {
                 "38::int8",
                 "1::int4",
                 "null::int4",
+                "false",
             ],
         );
         Self {

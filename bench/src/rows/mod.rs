@@ -5,6 +5,7 @@ pub mod cost;
 pub mod database;
 pub mod growth;
 pub mod search;
+pub mod streams;
 pub mod throughput;
 pub mod warm;
 

@@ -337,3 +337,65 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         |text| format!("the handler panicked: {text}"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    struct Sends;
+
+    impl Endpoint for Sends {
+        const NAME: &'static str = "sends";
+        const ROUTES: &'static [Route] = &[Route::get("/panics"), Route::get("/fails")];
+
+        async fn handle(&self, request: Request) -> Result<Reply, Problem> {
+            let panics = request.route().path == "/panics";
+            let user = "a user".to_owned();
+            Ok(Reply::events(move |events| async move {
+                events.send(&Event::new("delta", &json!({ "text": "so far" })));
+                assert!(!panics, "{user} said something");
+                Err(Problem::SessionBusy)
+            }))
+        }
+    }
+
+    #[tokio::test]
+    async fn what_goes_wrong_in_a_stream_is_its_last_event_and_in_its_line() {
+        let lines = Arc::new(Mutex::new(Vec::<Value>::new()));
+        let written = Arc::clone(&lines);
+        let reporter = Arc::new(Reporter::to_cloudwatch(None, move |line| {
+            written
+                .lock()
+                .unwrap()
+                .push(serde_json::from_str(line).unwrap());
+        }));
+        for (path, status, code) in [
+            ("/panics", 500, "internal_error"),
+            ("/fails", 409, "session_busy"),
+        ] {
+            let request = http::Request::get(path).body(lambda_http::Body::Empty);
+            let response = respond(&Sends, &reporter, request.unwrap()).await;
+            assert_eq!(response.status(), 200);
+            let request_id = response.headers()[REQUEST_ID].to_str().unwrap().to_owned();
+            let text = response.into_body().collected().await;
+
+            let (before, error) = text.split_once("event: error\ndata: ").unwrap();
+            assert_eq!(before, "event: delta\ndata: {\"text\":\"so far\"}\n\n");
+            let error: Value = serde_json::from_str(error.trim()).unwrap();
+            assert_eq!(error["code"], code);
+            assert_eq!(error["request_id"], json!(request_id));
+            let line = lines.lock().unwrap().pop().unwrap();
+            assert_eq!(
+                (&line["status"], &line["code"]),
+                (&json!(status), &json!(code))
+            );
+            assert_eq!(line["request_id"], json!(request_id));
+            assert!(!line.to_string().contains("a user said"), "{line}");
+        }
+        assert!(lines.lock().unwrap().is_empty(), "one line for each");
+    }
+}

@@ -102,8 +102,12 @@ impl EventStream {
 
     /// The events as text, with comments where there is a silence.
     pub fn into_text(self) -> impl Stream<Item = String> + Send + 'static {
-        unfold(self.0, |mut receiver| async move {
-            match timeout(PING_INTERVAL, receiver.recv()).await {
+        self.into_text_with(PING_INTERVAL)
+    }
+
+    fn into_text_with(self, ping_interval: Duration) -> impl Stream<Item = String> + Send {
+        unfold(self.0, move |mut receiver| async move {
+            match timeout(ping_interval, receiver.recv()).await {
                 Ok(events) => Some((events?, receiver)),
                 Err(_) => Some((PING.to_owned(), receiver)),
             }
@@ -118,10 +122,10 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn events_are_written_one_by_one_and_silence_is_filled() {
         let (events, stream) = channel();
-        let mut body = Box::pin(stream.into_text());
+        let mut body = Box::pin(stream.into_text_with(Duration::from_millis(10)));
         let event = Event::new("delta", &json!({ "text": "a\nb" }));
         events.send(&event.clone().with_id("7".into()));
         events.send(&event);
@@ -132,7 +136,6 @@ mod tests {
             next().await.unwrap(),
             "event: delta\ndata: {\"text\":\"a\\nb\"}\n\n"
         );
-        // The clock stands still but for what is waited for.
         assert_eq!(next().await.unwrap(), PING);
         drop(events);
         assert_eq!(next().await, None);
