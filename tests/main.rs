@@ -74,6 +74,7 @@ mod delivery {
 
 /// What `cargo run` offers.
 mod local {
+    mod chat;
     mod server;
     mod tokens;
     mod transfer;

@@ -172,7 +172,7 @@ fn preflight(path: &str, origin: &str) -> Request<Body> {
         .header("access-control-request-method", "POST")
         .header(
             "access-control-request-headers",
-            "authorization,content-type",
+            "authorization,content-type,last-event-id",
         )
         .body(Body::empty())
         .unwrap()

@@ -6,6 +6,7 @@
 pub mod api;
 pub mod aws;
 pub mod contract;
+pub mod conversation;
 pub mod emulator;
 pub mod https;
 pub mod iam_gate;

@@ -29,7 +29,8 @@ pub struct Ended {
     pub complained: String,
 }
 
-fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
+/// A command of `cargo run`, without variables of our own environment that would affect it.
+pub fn command(arguments: &[&str], folder: &Path, settings: &[(&str, &str)]) -> Command {
     let program = build_folder().join("local-under-test");
     let mut command = rig::local_run::command(&program, arguments, folder, settings);
     // Downloading the programs for each test would take a while.
