@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use assistant::{Assistant, TurnEnd};
+use assistant::{Assistant, Delivery, TurnEnd};
 use serde::Serialize;
 use serde_json::Value;
 use shared::http::endpoint::{Endpoint, Reply};
@@ -66,11 +66,9 @@ impl Endpoint for Chat {
     async fn handle(&self, request: Request) -> Result<Reply, Problem> {
         let question = question(&request)?;
         observed::session(question.session_id);
-        // The reply carries the whole text, so nothing is done with its pieces.
-        let sink = &mut |_: &str| {};
         let end = self
             .assistant
-            .turn(request.caller(), &question, sink)
+            .turn(request.caller(), &question, Delivery::Whole)
             .await?;
         let reply = reply(&question, &end)?;
         Ok(if end.is_replayed {

@@ -8,5 +8,5 @@ mod recordings;
 mod turn;
 
 pub use config::AssistantConfig;
-pub use model::{Model, ModelFailure, TextSink};
+pub use model::{Delivery, Model, ModelFailure, Piece, Sink};
 pub use turn::{Assistant, TurnEnd};

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::config::AssistantConfig;
 use crate::metrics;
-use crate::model::{ModelFailure, TextSink};
+use crate::model::{Delivery, ModelFailure, Piece};
 
 /// The part of the caller's time reserved for storing the answer.
 const FINISH_RESERVE: Duration = Duration::from_secs(3);
@@ -53,9 +53,8 @@ impl Assistant {
     /// Takes a turn: stores the question, asks the model, stores the answer. If the question was
     /// answered before, returns that answer.
     ///
-    /// `sink` gets the text of the answer before it is stored, so the turn may still fail after it:
-    /// from the built-in model word by word, from a remote one in one piece, because remote models
-    /// are not streamed yet. An earlier answer is one piece as well.
+    /// A streamed answer is given before it is stored, so the turn may still fail after it. The text
+    /// of an earlier answer is given in one piece.
     ///
     /// # Errors
     /// Those of [`turns::begin`] and [`turns::finish`], and the model's. If the question may have
@@ -64,9 +63,9 @@ impl Assistant {
         &self,
         caller: &Caller,
         question: &Question,
-        sink: TextSink<'_>,
+        delivery: Delivery<'_>,
     ) -> Result<TurnEnd, Problem> {
-        let ended = self.take_turn(caller, question, sink).await;
+        let ended = self.take_turn(caller, question, delivery).await;
         match &ended {
             Ok(end) if end.is_replayed => metrics::replayed(),
             Ok(_) => metrics::stored(),
@@ -79,7 +78,7 @@ impl Assistant {
         &self,
         caller: &Caller,
         question: &Question,
-        sink: TextSink<'_>,
+        delivery: Delivery<'_>,
     ) -> Result<TurnEnd, Problem> {
         let (session_id, message_id) = (question.session_id, question.message_id);
         let lease = Lease {
@@ -91,7 +90,9 @@ impl Assistant {
         let turn = match begun {
             Ok(TurnStart::Started(turn)) => turn,
             Ok(TurnStart::Replayed { answer, seq }) => {
-                sink(&answer.content);
+                if let Delivery::Streamed { sink, .. } = delivery {
+                    sink(Piece::Text(&answer.content));
+                }
                 return Ok(TurnEnd {
                     answer,
                     seq,
@@ -109,7 +110,7 @@ impl Assistant {
             Err(problem) => return Err(problem),
         };
 
-        let finished = match self.ask(caller, question, &turn, sink).await {
+        let finished = match self.ask(caller, question, &turn, delivery).await {
             Ok((answer, latency)) => turns::finish(&self.store, caller, &turn, &answer, latency)
                 .await
                 .map(|seq| (answer, seq)),
@@ -138,11 +139,11 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-        sink: TextSink<'_>,
+        delivery: Delivery<'_>,
     ) -> Result<(Answer, Duration), Problem> {
         let asked = Instant::now();
         let limit = (asked + self.config.model_timeout).min(caller.deadline - FINISH_RESERVE);
-        let answer = self.answer(&turn.context, &question.content, sink);
+        let answer = self.answer(&turn.context, &question.content, delivery);
         let answered = timeout_at(limit, answer).await;
         let latency = asked.elapsed();
         metrics::asked(latency);
@@ -165,7 +166,7 @@ impl Assistant {
         &self,
         mut context: &[ContextMessage],
         question: &str,
-        sink: TextSink<'_>,
+        mut delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
         let AssistantConfig {
             model,
@@ -174,7 +175,7 @@ impl Assistant {
         } = &self.config;
         loop {
             match model
-                .answer(system_prompt, context, question, &mut *sink)
+                .answer(system_prompt, context, question, delivery.reborrow())
                 .await
             {
                 Err(failure) if failure.is_context_exceeded() && !context.is_empty() => {
