@@ -29,6 +29,12 @@ mod turns {
     mod kill_nine;
     mod model;
     mod model_based;
+    mod model_streams {
+        mod answers;
+        mod bedrock;
+        mod failures;
+        mod streamed;
+    }
     mod outages;
     mod record;
     mod repetition;
