@@ -70,8 +70,8 @@ mod tests {
         });
         let passed = passed(&claims).unwrap();
         assert_eq!(passed["sub"], claims["sub"]);
-        let names: Vec<_> = passed.as_object().unwrap().keys().collect();
-        assert_eq!(names, ["exp", "short", "sub"]);
+        assert_eq!(passed["short"], "a");
+        assert_eq!(passed.as_object().unwrap().len(), 3);
     }
 
     #[test]
