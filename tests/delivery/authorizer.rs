@@ -15,6 +15,7 @@ use shared::lambda::respond_to_event;
 use shared::store::Store;
 use status::Status;
 
+use support::certificates::Authority;
 use support::emulator::Emulator;
 use support::issuer::{Issuer, SigningKey, encoded, signed};
 use support::postgres;
@@ -295,4 +296,26 @@ async fn the_function_itself_says_it_in_the_words_that_api_gateway_reads() {
     assert!(!well, "{printed}");
     let says = regex::Regex::new(r"\bUnauthorized\b").unwrap();
     assert!(says.is_match(&printed), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issuer_is_trusted_if_the_systems_authorities_vouch_for_it() {
+    let authority = Authority::new("authority");
+    let issuer = Issuer::behind_tls(&authority.sign("localhost")).await;
+    let roots = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(roots.path(), &authority.certificate).unwrap();
+    let event = event(&issuer.token("alice")).to_string();
+    let known = ("SSL_CERT_FILE", roots.path().to_str().unwrap());
+    for (authorities, expected) in [(Some(known), true), (None, false)] {
+        let mut settings = issuer.settings().to_vec();
+        settings.extend(authorities);
+        let emulator = Emulator::with_functions(&["authorizer"], &settings, 1);
+
+        let arguments = ["--data-ascii", &event];
+        let (well, printed) = emulator.invoke("authorizer", &arguments).await;
+
+        assert_eq!(well, expected, "{printed}");
+        let blamed = printed.contains("Unauthorized");
+        assert!(!blamed, "{printed}");
+    }
 }

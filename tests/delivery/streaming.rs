@@ -316,13 +316,13 @@ fn what_api_gateway_answers_itself_is_a_problem_that_pages_may_read() {
 fn pages_of_the_allowed_origins_may_call_and_no_others() {
     let template = template();
     let paths = &properties(&template, "StreamApi")["DefinitionBody"]["paths"];
+    let set = Regex::new(r#"responseOverride\.header\.([a-z-]+) = "?([^")]+)"#).unwrap();
     for (path, methods) in members(paths) {
         let preflight = where_it_holds(&methods["options"], "HasCors");
         let integration = &preflight["x-amazon-apigateway-integration"];
         assert_eq!(integration["type"], "mock", "{path}");
         let answer = &integration["responses"]["default"]["responseTemplates"];
         let answer = answer["application/json"]["Fn::Sub"].as_str().unwrap();
-        let set = Regex::new(r#"responseOverride\.header\.([a-z-]+) = "?([^")]+)"#).unwrap();
         let headers: Vec<_> = set
             .captures_iter(answer)
             .map(|header| header.extract::<2>().1)
