@@ -68,6 +68,7 @@ mod database {
 
 /// How the functions are reached, deployed and operated: events, routes, template, log.
 mod delivery {
+    mod authorizer;
     mod contract;
     mod cors_and_routes;
     mod dependencies;
@@ -75,6 +76,7 @@ mod delivery {
     mod environment;
     mod event_sources;
     mod operations;
+    mod streaming;
     mod template;
 }
 
