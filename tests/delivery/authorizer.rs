@@ -113,7 +113,7 @@ async fn a_caller_is_the_same_owner_at_both_apis() {
     postgres::run(&database, &session).await;
     let ask = async |event: Value| {
         let event = LambdaEvent::new(event, Context::default());
-        let reporter = Reporter::to_log();
+        let reporter = Arc::new(Reporter::to_log());
         respond_to_event(&status, &reporter, Permissions::default(), event)
             .await
             .status_code

@@ -32,9 +32,6 @@ pub(super) const STREAMED: [(&str, &str, &str); 3] = [
     ("stream", "POST", "/chat/stream"),
 ];
 
-/// The packages that the template is ahead of.
-const NOT_YET: [&str; 1] = ["stream"];
-
 /// The functions that ask the model.
 const ASK_THE_MODEL: [&str; 2] = ["chat", "stream"];
 
@@ -314,10 +311,7 @@ fn every_function_is_built_logged_traced_and_ends_before_its_caller_gives_up() {
     assert_eq!(built.len(), functions.len());
     let table = endpoints::table();
     let endpoints = table.iter().map(|endpoint| endpoint.name);
-    assert_eq!(
-        built,
-        endpoints.chain(WITHOUT_A_ROUTE).chain(NOT_YET).collect()
-    );
+    assert_eq!(built, endpoints.chain(WITHOUT_A_ROUTE).collect());
     for (name, function) in functions {
         let package = package(function);
         assert_eq!(
@@ -325,11 +319,7 @@ fn every_function_is_built_logged_traced_and_ends_before_its_caller_gives_up() {
             "{name}"
         );
         let path = &cargo["workspace"]["dependencies"][package]["path"];
-        if NOT_YET.contains(&package) {
-            assert!(path.is_null(), "{package} is there, so NOT_YET is wrong");
-        } else {
-            assert_eq!(*path, format!("functions/{package}"), "{name}");
-        }
+        assert_eq!(*path, format!("functions/{package}"), "{name}");
 
         let property = |pointer| property(&template, function, pointer);
         assert_eq!(*property("/LoggingConfig/LogFormat"), "JSON", "{name}");
@@ -817,7 +807,7 @@ fn every_entry_point_asks_for_a_token_if_there_is_an_issuer() {
             }
         }
     }
-    let routes = routes().len() + NOT_YET.len();
+    let routes = routes().len();
     assert!(operations >= routes, "the operations are found");
 }
 
