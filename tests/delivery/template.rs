@@ -665,6 +665,7 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
     type Set = (&'static str, &'static str);
     const SECRET: Set = ("DatabaseSecretArn", "arn:secret");
     const EXISTING: Set = ("Database", "existing");
+    const MAINTAIN: Set = ("MaintainSecretArn", "arn:maintain");
     const NEW: Set = ("Database", "new-aurora");
     const GPT: Set = ("Model", "gpt-5");
     const KEY: Set = ("ModelKeySecretArn", "arn:key");
@@ -675,9 +676,17 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
     const ENDPOINT: Set = ("RestoredClusterEndpoint", "restored.cluster-a");
     const ID: Set = ("RestoredClusterResourceId", "cluster-A");
     let cases: &[(&[Set], &[&str])] = &[
-        (&[EXISTING, SECRET], &[]),
+        (&[EXISTING, SECRET, MAINTAIN], &[]),
         (&[NEW], &[]),
-        (&[EXISTING], &["ExistingDatabaseNeedsItsSecret"]),
+        (&[EXISTING, MAINTAIN], &["ExistingDatabaseNeedsItsSecret"]),
+        // The role of the endpoints may not delete, and every run would fail.
+        (&[EXISTING, SECRET], &["TheScheduleNeedsARoleThatMayDelete"]),
+        // Who means the same user says so.
+        (
+            &[EXISTING, SECRET, ("MaintainSecretArn", "arn:secret")],
+            &[],
+        ),
+        (&[EXISTING, SECRET, ("MaintainSchedule", "")], &[]),
         (&[NEW, SECRET], &["NewDatabaseHasItsOwnSettings"]),
         (
             &[NEW, ("MaintainSecretArn", "arn:secret")],
@@ -715,7 +724,7 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
         (&[NEW, RESTORED, ENDPOINT, ID], &[]),
         (&[NEW, RESTORED, ENDPOINT], &["RestoredClusterIsNamedWhole"]),
         (
-            &[EXISTING, SECRET, RESTORED, ENDPOINT, ID],
+            &[EXISTING, SECRET, MAINTAIN, RESTORED, ENDPOINT, ID],
             &["RestoredClusterIsNamedWhole"],
         ),
     ];
