@@ -49,6 +49,7 @@ enum Op {
     Chat {
         say: Say,
         model_fails: bool,
+        is_streamed: bool,
     },
     ChatWithoutIds {
         query: usize,
@@ -138,7 +139,9 @@ fn step() -> impl Strategy<Value = Step> {
     let rating = prop::sample::select(vec![Some("up"), Some("down"), None]);
     let archived = prop::sample::select(vec!["false", "true", "all"]);
     let op = prop_oneof![
-        8 => (say(), any::<bool>()).prop_map(|(say, model_fails)| Op::Chat { say, model_fails }),
+        8 => (say(), any::<bool>(), any::<bool>()).prop_map(|(say, model_fails, is_streamed)| {
+            Op::Chat { say, model_fails, is_streamed }
+        }),
         2 => (0..QUERIES.len()).prop_map(|query| Op::ChatWithoutIds { query }),
         3 => (0..CHOSEN_MESSAGES, 0..QUERIES.len())
             .prop_map(|(message, query)| Op::ChatWithoutSession { message, query }),
@@ -326,7 +329,9 @@ impl World {
         let proxy = Proxy::start(postgres::app_port()).await;
         let model = ModelServer::start([Reply::Echo]).await;
         let through = proxy.through(&url);
-        let settings = model.settings();
+        let mut settings = model.settings().to_vec();
+        // Leases end when a sequence says so.
+        settings.push(("STREAM_DEAD_AFTER_SECONDS", "600"));
         let api = TestApi::on_in_environments(name, &through, &settings, ENVIRONMENTS).await;
         let database = Database::new(DatabaseConfig::parse(&url).unwrap());
         let store = Store::new(Arc::new(database));
@@ -364,7 +369,11 @@ impl World {
             self.proxy.fail_after(messages, fault);
         }
         match &step.op {
-            Op::Chat { say, model_fails } => self.chat(*say, *model_fails).await,
+            Op::Chat {
+                say,
+                model_fails,
+                is_streamed,
+            } => self.chat(*say, *model_fails, *is_streamed).await,
             Op::ChatWithoutIds { query } => self.chat_without_ids(QUERIES[*query]).await,
             Op::ChatWithoutSession { message, query } => {
                 self.chat_without_session(self.messages[*message], QUERIES[*query])
@@ -412,11 +421,15 @@ impl World {
         self.proxy.disarm();
     }
 
-    async fn chat(&mut self, say: Say, model_fails: bool) {
+    async fn chat(&mut self, say: Say, model_fails: bool, is_streamed: bool) {
         let (session_id, message_id, query, body) = self.body(say);
         let outcome = self.truth.outcome(session_id, message_id, query);
         self.model.fail(model_fails);
-        let answer = self.api.chat(body).await;
+        let answer = if is_streamed {
+            self.api.streamed_turn(body).await
+        } else {
+            self.api.chat(body).await
+        };
         self.model.fail(false);
         match outcome {
             Outcome::Asked(_) if model_fails => {
@@ -550,8 +563,9 @@ impl World {
         let lease = Lease {
             lease_id: Uuid::now_v7(),
             duration: Duration::from_secs(600),
-            is_streamed: false,
-            dead_after: Duration::from_secs(15),
+            // Both block the session.
+            is_streamed: say.query == 0,
+            dead_after: Duration::from_secs(600),
         };
         let context = ContextLimits {
             messages: 20,
