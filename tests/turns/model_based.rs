@@ -19,6 +19,7 @@ use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use support::maintain::maintain;
 use support::model_server::{ModelServer, Reply};
 use support::proxy::{Fault, Proxy};
 use support::{TestApi, postgres};
@@ -103,8 +104,11 @@ enum Op {
         session: Option<usize>,
         limit: usize,
     },
-    /// What `maintain` does for searching.
-    Fill,
+    Export {
+        session: Option<usize>,
+    },
+    /// Deletes what was erased, and fills the index for searching.
+    Maintain,
     CutConnections,
 }
 
@@ -163,7 +167,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(archived, pinned, limit)| Op::List { archived, pinned, limit }),
         3 => (0..QUERIES.len(), prop::option::of(session()), 1..4_usize)
             .prop_map(|(query, session, limit)| Op::Search { query, session, limit }),
-        1 => Just(Op::Fill),
+        1 => prop::option::of(session()).prop_map(|session| Op::Export { session }),
+        2 => Just(Op::Maintain),
         1 => Just(Op::CutConnections),
     ];
     let fault = prop_oneof![2 => Just(None), 1 => (0..24_usize, any::<bool>()).prop_map(Some)];
@@ -413,8 +418,12 @@ impl World {
                 self.compare_search(QUERIES[*query], session_id, *limit)
                     .await;
             }
-            Op::Fill => {
-                self.api.fill().await;
+            Op::Export { session } => {
+                let session_id = session.map(|session| self.session(session));
+                self.compare_export(session_id).await;
+            }
+            Op::Maintain => {
+                maintain(&self.api, &[], json!({ "action": "run" })).await;
             }
             Op::CutConnections => self.api.cut_connections().await,
         }
@@ -791,6 +800,31 @@ impl World {
             .collect();
         expected.sort_unstable();
         assert_eq!(found, expected, "{query}");
+    }
+
+    /// Reads everything, or one session, as its owner takes it along.
+    async fn compare_export(&self, session_id: Option<Uuid>) {
+        let query = session_id.map_or(String::new(), |id| format!("?session_id={id}"));
+        let exported = self.api.export(&query).await;
+        if session_id.is_some_and(|session_id| !self.truth.sessions.contains_key(&session_id)) {
+            exported.assert_problem(404, "session_not_found");
+            return;
+        }
+        let lines = exported.body.as_array().unwrap();
+        let mut found: Vec<Uuid> = Vec::new();
+        for session in lines.chunk_by(|_, next| next["type"] == "message") {
+            let session_id: Uuid = session[0]["session_id"].as_str().unwrap().parse().unwrap();
+            let expected = &self.truth.sessions[&session_id];
+            assert_is(&session[0], expected);
+            assert_said(&json!(session[1..]), &expected.messages);
+            found.push(session_id);
+        }
+        found.sort_unstable();
+        let expected: Vec<Uuid> = match session_id {
+            Some(session_id) => vec![session_id],
+            None => self.truth.sessions.keys().copied().collect(),
+        };
+        assert_eq!(found, expected);
     }
 
     async fn reset(&mut self, session_id: Uuid) {
