@@ -29,6 +29,12 @@ mod turns {
     mod kill_nine;
     mod model;
     mod model_based;
+    mod model_streams {
+        mod answers;
+        mod bedrock;
+        mod failures;
+        mod streamed;
+    }
     mod outages;
     mod record;
     mod repetition;
@@ -62,6 +68,7 @@ mod database {
 
 /// How the functions are reached, deployed and operated: events, routes, template, log.
 mod delivery {
+    mod authorizer;
     mod contract;
     mod cors_and_routes;
     mod dependencies;
@@ -69,6 +76,7 @@ mod delivery {
     mod environment;
     mod event_sources;
     mod operations;
+    mod streaming;
     mod template;
 }
 

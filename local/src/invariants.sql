@@ -159,12 +159,21 @@ violations as (
       and (e.session_id is null or e.finished_at is not null)
 
     union all
-    select session_id, 'erased', format('%s events are left of it', count(*))
-    from public.chat_events
+    -- Of sessions that do not exist.
+    select session_id, 'erased', format('%s %s are left of it', count(*), rows)
+    from (
+        select session_id, 'messages' as rows from public.chat_messages
+        union all
+        select session_id, 'events' from public.chat_events
+        union all
+        select session_id, 'feedback' from public.chat_feedback
+        union all
+        select session_id, 'search entries' from public.chat_search
+    ) parts
     where not exists (
-        select from public.chat_sessions s where s.session_id = chat_events.session_id
+        select from public.chat_sessions s where s.session_id = parts.session_id
     )
-    group by session_id
+    group by session_id, rows
 )
 select session_id, invariant, detail
 from violations

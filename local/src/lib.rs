@@ -55,7 +55,7 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
             read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
             those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
             lines name none
-  maintain  erase what was deleted, and what RETENTION_DAYS has expired
+  maintain  erase what was deleted, and what RETENTION_DAYS has expired; fill the index for searching
   erase     erase everything of --owner OWNER (such as jwt:alice); --dry-run only counts, --yes asks
             nothing
   help      show this
@@ -102,7 +102,8 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         _ => {
-            eprintln!("error: unknown command: {}\n\n{USAGE}", arguments.join(" "));
+            let given = arguments.join(" ");
+            eprintln!("error: not a command, or not with these arguments: {given}\n\n{USAGE}");
             ExitCode::from(2)
         }
     }

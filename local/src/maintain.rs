@@ -65,6 +65,7 @@ pub(crate) async fn maintain() -> Result<(), LocalError> {
         None => println!("expired   nothing; RETENTION_DAYS is not set"),
     }
     println!("erased    {}", counts(&report));
+    println!("indexed   {}", quantity(report.indexed, "messages"));
     Ok(())
 }
 

@@ -959,9 +959,20 @@ async fn an_administrator_can_create_the_roles_before_or_after_taking_over() {
 async fn the_way_back_is_the_one_in_the_document() {
     let rows = session("s") + &message("s", ID, "user", "Hi", "12:00");
     let old = Old::new(Generation::First, &rows).await;
+    postgres::run(&old.database, include_str!("../../migrations/roles.sql")).await;
     old.move_in().await;
     let api = old.api(&OLD_IDS).await;
     let new = api.session(&["Said since"]).await;
+    // An administrator as managed services have it: the owner of the database, and a member of the roles.
+    let administrator = format!("{}_administrator", old.database);
+    let create = format!(
+        "create role {administrator};
+         grant daissy_owner to {administrator};
+         grant create on schema public to {administrator};
+         alter database {} owner to {administrator}",
+        old.database
+    );
+    postgres::run(&old.database, &create).await;
 
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/moving-in.md");
     let page = std::fs::read_to_string(Path::new(page)).unwrap();
@@ -972,7 +983,8 @@ async fn the_way_back_is_the_one_in_the_document() {
         .split("```")
         .next()
         .unwrap();
-    postgres::run(&old.database, script).await;
+    let as_administrator = format!("set role {administrator}; {script}");
+    postgres::run(&old.database, &as_administrator).await;
 
     // As the Python server writes.
     let write = message("s", "2", "assistant", "Hello", "12:01");

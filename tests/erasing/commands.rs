@@ -68,6 +68,8 @@ async fn one_run_does_all_there_is_to_do() {
     let settings = [("DATABASE_URL", url.as_str())];
     let idle = run(&["maintain"], folder.path(), &settings).await;
     assert!(idle.success && idle.printed.contains("not set"), "{idle:?}");
+    let indexed = "indexed   2 messages\n";
+    assert!(idle.printed.contains(indexed), "{idle:?}");
 
     api.sql(
         "update chat_messages set timestamp = '2020-01-01';
@@ -80,6 +82,10 @@ async fn one_run_does_all_there_is_to_do() {
     assert!(done.printed.contains("expired   1 session\n"), "{done:?}");
     assert!(done.printed.contains("2 messages"), "{done:?}");
     api.verify().await;
+
+    let unfinished = run(&["erase"], folder.path(), &settings).await;
+    let complained = "not with these arguments: erase\n";
+    assert!(unfinished.complained.contains(complained), "{unfinished:?}");
 }
 
 #[tokio::test]

@@ -83,8 +83,11 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
          values ('{pinned}', 2, 'up', 'canary-comment'), ('{of_bob}', 2, 'down', 'kept')"
     ))
     .await;
-    // Five sessions: the reset opened one.
-    let counts = json!({ "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 0, "streams": 0 });
+    api.fill().await;
+    // Five sessions: the reset opened one. The one that was marked is not in the index.
+    let counts = json!({
+        "sessions": 5, "messages": 8, "events": 1, "feedback": 1, "search_entries": 6, "streams": 0,
+    });
     let before = dump(&api).await;
 
     let counted = maintain(&api, &[], erase("jwt:canary-alice", true)).await;
@@ -99,14 +102,14 @@ async fn everything_of_one_person_is_erased_and_nothing_of_another() {
         "action": "erase", "dry_run": false, "expired": 0, "erased": counts, "indexed": 0, "complete": true,
     });
     assert_eq!(erased, expected);
-    api.sql(&format!(
-        "delete from chat_messages where session_id = '{of_another}'"
-    ))
-    .await;
-    api.sql(&format!(
-        "delete from chat_sessions where session_id = '{of_another}'"
-    ))
-    .await;
+    for of_the_other in [
+        format!("chat_messages where session_id = '{of_another}'"),
+        format!("chat_search where session_id = '{of_another}'"),
+        format!("chat_sessions where session_id = '{of_another}'"),
+        "chat_search_parts where owner = 'lambda:canary-alice'".into(),
+    ] {
+        api.sql(&format!("delete from {of_the_other}")).await;
+    }
     let after = dump(&api).await;
     assert!(!after.contains("canary"), "{after}");
     for (session_id, on_behalf_of) in [

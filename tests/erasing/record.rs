@@ -312,6 +312,48 @@ async fn what_was_erased_is_not_in_the_index_for_searching_nor_comes_back_into_i
 }
 
 #[tokio::test]
+async fn a_session_erased_during_a_run_does_not_come_back_into_the_index() {
+    let api = TestApi::start().await;
+    let (first, second) = (api.session(&["Hi"]).await, api.session(&["Hi"]).await);
+    mark(&api, first).await;
+    // The run waits at its first row.
+    let holding = api.connection().await;
+    let hold = format!(
+        "begin; select from chat_messages where session_id = '{first}' order by seq limit 1 for update"
+    );
+    holding.client().batch_execute(&hold).await.unwrap();
+    let run = tokio::spawn({
+        // After that row it looks for more, of all sessions that it erases.
+        let config = config(&api, &[("MAINTAIN_BATCH_ROWS", "1")]);
+        async move { maintain::handle(Ok(&config), json!({}), Duration::from_secs(60)).await }
+    });
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock'";
+    while api.number(waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    // A message of the second session is being taken into the index when its caller erases it.
+    let filling = api.connection().await;
+    let fill = format!(
+        "begin; select from chat_search_state for update;
+         insert into chat_search (session_id, seq, timestamp, role, part, vector)
+         values ('{second}', 1, now(), 'user', 1, '')"
+    );
+    filling.client().batch_execute(&fill).await.unwrap();
+    assert_eq!(api.erase(second).await.status, 200);
+    holding.client().batch_execute("commit").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    filling.client().batch_execute("commit").await.unwrap();
+
+    let report = run.await.unwrap().unwrap();
+    assert_eq!(report["complete"], true, "{report}");
+    assert_eq!(api.number("select count(*) from chat_sessions").await, 0);
+    assert_eq!(api.number("select count(*) from chat_search").await, 0);
+    api.verify().await;
+}
+
+#[tokio::test]
 async fn a_user_without_the_rights_is_told_which_it_lacks() {
     let api = TestApi::start().await;
     let url = postgres::app_url(&api.database);

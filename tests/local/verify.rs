@@ -85,6 +85,18 @@ async fn every_violation_names_its_session() {
              select session_id, gen_random_uuid(), 'reset' from chat_sessions;
              delete from chat_messages; delete from chat_sessions",
         ),
+        (
+            "erased",
+            "insert into chat_feedback (session_id, seq, rating)
+             select session_id, 2, 'up' from chat_sessions;
+             delete from chat_messages; delete from chat_sessions",
+        ),
+        (
+            "erased",
+            "insert into chat_search (session_id, seq, timestamp, role, part, vector)
+             select session_id, 1, now(), 'user', 1, '' from chat_sessions;
+             delete from chat_messages; delete from chat_sessions",
+        ),
     ];
     for (invariant, statement) in breaks {
         let api = TestApi::start().await;

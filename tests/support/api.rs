@@ -11,7 +11,7 @@ use assistant::AssistantConfig;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
-use axum::http::header::{AUTHORIZATION, HOST};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use local::access::Access;
 use rig::sessions::filled_sessions;
@@ -404,6 +404,32 @@ impl TestApi {
             .body(Body::from(body.to_string()))
             .unwrap();
         self.begin(request).await
+    }
+
+    /// A turn by `POST /chat/stream`, read to its end: its last event as the answer that `POST /chat` would be.
+    pub async fn streamed_turn(&self, body: Value) -> Answer {
+        let stream = self.stream(body).await;
+        if stream.status != 200 {
+            return self.refused(stream).await;
+        }
+        let mut headers = stream.headers.clone();
+        let end = stream.all().await.pop().unwrap();
+        let status = match end.name.as_str() {
+            "error" => u16::try_from(end.data["status"].as_u64().unwrap()).unwrap(),
+            name => {
+                assert_eq!(name, "done");
+                200
+            }
+        };
+        if status != 200 {
+            let problem = HeaderValue::from_static("application/problem+json");
+            headers.insert(CONTENT_TYPE, problem);
+        }
+        Answer {
+            status,
+            headers,
+            body: end.data,
+        }
     }
 
     /// `GET /chat/stream/{session_id}`, with a query string, after an event with this id.

@@ -11,7 +11,8 @@ use rig::certificates::Signed;
 
 /// Serves what is at `address` over TLS, with this certificate; returns the port. It ends with the test's
 /// runtime.
-pub async fn in_front_of(address: &'static str, signed: &Signed) -> u16 {
+pub async fn in_front_of(address: &str, signed: &Signed) -> u16 {
+    let address: Arc<str> = address.into();
     let identity = Identity::from_pkcs8(signed.certificate.as_bytes(), signed.key.as_bytes());
     let acceptor = native_tls::TlsAcceptor::new(identity.unwrap()).unwrap();
     let acceptor = TlsAcceptor::from(acceptor);
@@ -19,10 +20,10 @@ pub async fn in_front_of(address: &'static str, signed: &Signed) -> u16 {
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
+            let (acceptor, address) = (acceptor.clone(), Arc::clone(&address));
             tokio::spawn(async move {
                 let mut client = acceptor.accept(client).await.ok()?;
-                let mut server = TcpStream::connect(address).await.ok()?;
+                let mut server = TcpStream::connect(&*address).await.ok()?;
                 copy_bidirectional(&mut client, &mut server).await.ok()
             });
         }

@@ -15,8 +15,11 @@ use openssl::hash::MessageDigest;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sign::Signer;
+use rig::certificates::Signed;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+
+use crate::https;
 
 /// Whom its tokens are for.
 pub const AUDIENCE: &str = "daissy";
@@ -76,6 +79,18 @@ impl Issuer {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let name = format!("http://{}", listener.local_addr().unwrap());
+        Self::serve(listener, name)
+    }
+
+    /// Starts an issuer that is reached through TLS, with a certificate for `localhost`.
+    pub async fn behind_tls(signed: &Signed) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let port = https::in_front_of(&address, signed).await;
+        Self::serve(listener, format!("https://localhost:{port}"))
+    }
+
+    fn serve(listener: TcpListener, name: String) -> Self {
         let shared = Arc::new(Shared {
             key: Mutex::new(SigningKey::new("first")),
             failing: AtomicBool::new(false),

@@ -17,6 +17,7 @@ pub mod local_run;
 pub mod log;
 pub mod maintain;
 pub mod model_server;
+pub mod model_stream;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;

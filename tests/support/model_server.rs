@@ -1,5 +1,5 @@
 //! A real HTTP server that speaks the protocols of providers, mainly OpenAI's, with answers that the
-//! test chooses.
+//! test chooses. They are streamed if the request asks for that.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,8 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
+
+use crate::model_stream::{self, Part};
 
 /// The server's reaction to a request.
 #[derive(Clone)]
@@ -26,6 +28,8 @@ pub enum Reply {
     Redirect(String),
     /// Answers with a status and a body.
     Raw(u16, &'static str, String),
+    /// Streams an answer of this content type.
+    Stream(&'static str, Vec<Part>),
     /// Answers with a text after this delay.
     Late(Duration, String),
     /// Answers with a text after a call of [`ModelServer::release`].
@@ -45,8 +49,9 @@ pub struct ModelServer {
 struct Shared {
     replies: Mutex<VecDeque<Reply>>,
     requests: Mutex<Vec<(Option<String>, Value)>>,
-    held: Semaphore,
+    held: Arc<Semaphore>,
     asked: Semaphore,
+    streamed: Arc<Semaphore>,
     failing: AtomicBool,
 }
 
@@ -56,8 +61,9 @@ impl ModelServer {
         let shared = Arc::new(Shared {
             replies: Mutex::new(replies.into()),
             requests: Mutex::default(),
-            held: Semaphore::new(0),
+            held: Arc::new(Semaphore::new(0)),
             asked: Semaphore::new(0),
+            streamed: Arc::new(Semaphore::new(0)),
             failing: AtomicBool::new(false),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -95,6 +101,12 @@ impl ModelServer {
         self.shared.asked.acquire().await.unwrap().forget();
     }
 
+    /// Waits until one more streamed answer is no longer read: because it ended, or because the reader
+    /// left.
+    pub async fn streamed(&self) {
+        self.shared.streamed.acquire().await.unwrap().forget();
+    }
+
     /// Makes the replies of [`Reply::Echo`] fail, or succeed again.
     pub fn fail(&self, failing: bool) {
         self.shared.failing.store(failing, Ordering::SeqCst);
@@ -115,6 +127,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         .unwrap();
     let body: Value = serde_json::from_slice(&body).unwrap();
     let question = body["messages"].as_array().unwrap().last().unwrap()["content"].clone();
+    let wish = Wish {
+        path,
+        is_streamed: body["stream"] == true,
+        with_usage: body["stream_options"]["include_usage"] == true,
+    };
     shared.requests.lock().unwrap().push((authorization, body));
     shared.asked.add_permits(1);
 
@@ -126,24 +143,32 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             replies[0].clone()
         }
     };
-    match reply {
-        Reply::Text(text) => in_protocol(&path, &text),
+    let stream = |content_type: &'static str, parts| {
+        let (held, over) = (Arc::clone(&shared.held), Arc::clone(&shared.streamed));
+        let body = model_stream::body(parts, held, over);
+        ([("content-type", content_type)], body).into_response()
+    };
+    let (message, finish_reason) = match reply {
+        Reply::Text(text) => (said(&text), "stop"),
+        Reply::Stream(content_type, parts) => return stream(content_type, parts),
         Reply::Echo if shared.failing.load(Ordering::SeqCst) => {
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
         Reply::Echo => {
             // The question may be joined with earlier ones that were never answered.
             let question = question.as_str().and_then(|text| text.split("\n\n").last());
-            let text = format!("answer to {}", question.unwrap_or_default());
-            completion(json!({ "role": "assistant", "content": text }), "stop")
+            (
+                said(&format!("answer to {}", question.unwrap_or_default())),
+                "stop",
+            )
         }
         Reply::Late(wait, text) => {
             tokio::time::sleep(wait).await;
-            completion(json!({ "role": "assistant", "content": text }), "stop")
+            (said(&text), "stop")
         }
         Reply::Held(text) => {
             shared.held.acquire().await.unwrap().forget();
-            completion(json!({ "role": "assistant", "content": text }), "stop")
+            (said(&text), "stop")
         }
         Reply::Call(name, arguments) => {
             let call = json!({
@@ -152,52 +177,85 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
                 "function": { "name": name, "arguments": arguments.to_string() },
             });
             let message = json!({ "role": "assistant", "content": null, "tool_calls": [call] });
-            completion(message, "tool_calls")
+            (message, "tool_calls")
         }
-        Reply::Message(message) => completion(message, "tool_calls"),
+        Reply::Message(message) => (message, "tool_calls"),
         Reply::Redirect(location) => {
-            (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response()
+            return (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response();
         }
         Reply::Raw(status, content_type, body) => {
             let status = StatusCode::from_u16(status).unwrap();
-            (status, [("content-type", content_type)], body).into_response()
+            return (status, [("content-type", content_type)], body).into_response();
         }
+    };
+    match wish.answer(&message, finish_reason) {
+        Some(Form::Whole(body)) => {
+            ([("content-type", "application/json")], body.to_string()).into_response()
+        }
+        Some(Form::Streamed(content_type, parts)) => stream(content_type, parts),
+        None => (StatusCode::NOT_FOUND, wish.path).into_response(),
     }
 }
 
-/// Answers in the protocol of the provider that uses this path.
-fn in_protocol(path: &str, text: &str) -> Response {
-    let body = match path {
-        "/v1/chat/completions" => {
-            return completion(json!({ "role": "assistant", "content": text }), "stop");
-        }
-        "/v1/messages" => json!({
-            "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-2026",
-            "content": [{ "type": "text", "text": text }], "stop_reason": "end_turn",
-            "usage": { "input_tokens": 12, "output_tokens": 30 },
-        }),
-        "/v1/api/chat" => json!({
-            "model": "llama-2026", "message": { "role": "assistant", "content": text },
-            "done": true, "prompt_eval_count": 12, "eval_count": 30,
-        }),
-        "/v1/model/anthropic.claude/converse" => json!({
-            "output": { "message": { "role": "assistant", "content": [{ "text": text }] } },
-            "stopReason": "end_turn",
-            "usage": { "inputTokens": 12, "outputTokens": 30, "totalTokens": 42 },
-        }),
-        other => return (StatusCode::NOT_FOUND, other.to_owned()).into_response(),
-    };
-    ([("content-type", "application/json")], body.to_string()).into_response()
+fn said(text: &str) -> Value {
+    json!({ "role": "assistant", "content": text })
 }
 
-fn completion(message: Value, finish_reason: &str) -> Response {
-    let body = json!({
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "test-model-2026",
-        "choices": [{ "index": 0, "message": message, "finish_reason": finish_reason }],
-        "usage": { "prompt_tokens": 12, "completion_tokens": 30, "total_tokens": 42 },
-    });
-    ([("content-type", "application/json")], body.to_string()).into_response()
+/// How a request wants its answer.
+struct Wish {
+    path: String,
+    is_streamed: bool,
+    with_usage: bool,
+}
+
+/// An answer in the protocol of a provider.
+enum Form {
+    Whole(Value),
+    Streamed(&'static str, Vec<Part>),
+}
+
+impl Wish {
+    /// The answer in the protocol of the provider that uses this path. All but OpenAI's have only text.
+    fn answer(&self, message: &Value, finish_reason: &str) -> Option<Form> {
+        let text = message["content"].as_str().unwrap_or_default();
+        Some(match (self.path.as_str(), self.is_streamed) {
+            ("/v1/chat/completions", false) => Form::Whole(json!({
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 0,
+                "model": "test-model-2026",
+                "choices": [{ "index": 0, "message": message, "finish_reason": finish_reason }],
+                "usage": { "prompt_tokens": 12, "completion_tokens": 30, "total_tokens": 42 },
+            })),
+            ("/v1/chat/completions", true) => Form::Streamed(
+                "text/event-stream",
+                model_stream::completion(message, finish_reason, self.with_usage),
+            ),
+            ("/v1/messages", false) => Form::Whole(json!({
+                "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-2026",
+                "content": [{ "type": "text", "text": text }], "stop_reason": "end_turn",
+                "usage": { "input_tokens": 12, "output_tokens": 30 },
+            })),
+            ("/v1/messages", true) => {
+                Form::Streamed("text/event-stream", model_stream::anthropic(text))
+            }
+            ("/v1/api/chat", false) => Form::Whole(json!({
+                "model": "llama-2026", "message": { "role": "assistant", "content": text },
+                "done": true, "done_reason": "stop", "prompt_eval_count": 12, "eval_count": 30,
+            })),
+            ("/v1/api/chat", true) => {
+                Form::Streamed("application/x-ndjson", model_stream::ollama(text))
+            }
+            ("/v1/model/anthropic.claude/converse", _) => Form::Whole(json!({
+                "output": { "message": { "role": "assistant", "content": [{ "text": text }] } },
+                "stopReason": "end_turn",
+                "usage": { "inputTokens": 12, "outputTokens": 30, "totalTokens": 42 },
+            })),
+            ("/v1/model/anthropic.claude/converse-stream", _) => Form::Streamed(
+                "application/vnd.amazon.eventstream",
+                model_stream::bedrock(text),
+            ),
+            _ => return None,
+        })
+    }
 }

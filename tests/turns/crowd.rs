@@ -1,5 +1,5 @@
-//! Many callers at once, two of them the same person, who do everything that a caller can: nobody sees a word
-//! of another one, nothing fails, and the data stays whole.
+//! Many callers at once, two of them the same person, who do everything that a caller can, while `maintain` erases
+//! and fills the index for searching: nobody sees a word of another one, nothing fails, and the data stays whole.
 //!
 //! A longer run: `CROWD_SECONDS=60 cargo test --workspace crowd`.
 
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use support::TestApi;
 use support::api::Answer;
 use support::issuer::Issuer;
+use support::maintain::maintain;
 
 const CALLERS: usize = 10;
 
@@ -24,6 +25,10 @@ struct Caller {
     sessions: Vec<String>,
     /// What it does next is taken from here.
     state: u64,
+    /// How many turns it took.
+    turns: usize,
+    /// How many messages it found.
+    found: usize,
 }
 
 impl Caller {
@@ -46,20 +51,33 @@ impl Caller {
 
     async fn step(&mut self) {
         let session = self.session();
-        match self.choose(10) {
+        match self.choose(12) {
             0..=2 => {
                 let session = match self.choose(3) {
                     0 => Uuid::now_v7().to_string(),
                     _ => session,
                 };
-                let query = format!("{} asks", self.name);
+                // A word that only this turn has.
+                let word = format!("w{}x{}", self.turns, self.state);
+                let query = format!("{} asks {word}", self.name);
                 let turn = self
                     .api
                     .chat(json!({ "query": query, "session_id": session }))
                     .await;
                 self.check(&turn, &[200, 404, 409]);
-                if turn.status == 200 && !self.sessions.contains(&session) {
-                    self.sessions.push(session);
+                if turn.status == 200 {
+                    self.turns += 1;
+                    // It is found at once, unless the other one of this person has erased it by now.
+                    let more = format!("&role=user&session_id={session}");
+                    let found = self.api.search(&word, &more).await;
+                    self.check(&found, &[200, 404]);
+                    if found.status == 200 {
+                        let found = found.body["results"].as_array().unwrap().len();
+                        assert_eq!(found, 1, "{query} in {session}");
+                    }
+                    if !self.sessions.contains(&session) {
+                        self.sessions.push(session);
+                    }
                 }
             }
             3 => {
@@ -121,6 +139,28 @@ impl Caller {
                     self.check(&copy, &[200, 404]);
                 }
             }
+            9 => {
+                let found = self.api.search("ask", "&limit=50&role=user").await;
+                self.check(&found, &[200]);
+                for hit in found.body["results"].as_array().unwrap() {
+                    let snippet = hit["snippet"].as_str().unwrap();
+                    assert!(snippet.starts_with(&self.name), "{snippet}");
+                    self.found += 1;
+                }
+            }
+            10 => {
+                let other = format!("person {}", self.choose(CALLERS - 1));
+                if !self.name.starts_with(&other.replace(' ', "-")) {
+                    let found = self.api.search(&format!("\"{other}\""), "").await;
+                    self.check(&found, &[200]);
+                    assert_eq!(
+                        found.body["results"],
+                        json!([]),
+                        "{} found {other}",
+                        self.name
+                    );
+                }
+            }
             _ => {
                 let erased = self.api.erase(&session).await;
                 self.check(&erased, &[200, 404]);
@@ -156,6 +196,8 @@ async fn many_callers_do_everything_at_once_and_see_only_their_own() {
             name,
             sessions: Vec::new(),
             state: u64::try_from(n).unwrap(),
+            turns: 0,
+            found: 0,
         };
         async move {
             let mut steps = 0;
@@ -163,16 +205,41 @@ async fn many_callers_do_everything_at_once_and_see_only_their_own() {
                 caller.step().await;
                 steps += 1;
             }
-            steps
+            (steps, caller.turns, caller.found)
         }
     });
-    let steps: usize = futures_util::future::join_all(callers).await.iter().sum();
+    let maintaining = async {
+        let (mut runs, mut indexed) = (0, 0);
+        while Instant::now() < until {
+            let report = maintain(&api, &[], json!({})).await;
+            runs += 1;
+            indexed += report["indexed"].as_i64().unwrap();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        (runs, indexed)
+    };
+    let (done, (runs, indexed)) =
+        tokio::join!(futures_util::future::join_all(callers), maintaining);
+    let (steps, turns, found) = done.iter().fold((0, 0, 0), |sum, one| {
+        (sum.0 + one.0, sum.1 + one.1, sum.2 + one.2)
+    });
+    println!("{steps} steps, {turns} turns, {found} found; {runs} runs, {indexed} indexed");
 
     assert!(steps > 10 * CALLERS, "{steps}");
+    assert!(found > 0 && indexed > 0, "{found} found, {indexed} indexed");
     api.verify().await;
-    let erased = api.number("select count(*) from chat_erasures").await;
-    let marked = "select count(*) from chat_sessions where erased_at is not null";
-    assert_eq!(api.number(marked).await, erased);
+    let report = maintain(&api, &[], json!({})).await;
+    assert_eq!(report["complete"], true, "{report}");
+    for left in [
+        "select count(*) from chat_erasures where finished_at is null",
+        "select count(*) from chat_sessions where erased_at is not null",
+        "select count(*) from chat_erasures join chat_sessions using (session_id)",
+        "select (select count(*) from chat_messages) - (select count(*) from chat_search)",
+    ] {
+        assert_eq!(api.number(left).await, 0, "{left}");
+    }
+    assert!(api.number("select count(*) from chat_erasures").await > 0);
+    api.verify().await;
     let foreign: Value = json!(
         api.number(
             "select count(*) from chat_sessions s join chat_messages m using (session_id)

@@ -254,6 +254,36 @@ async fn a_context_that_is_too_long_for_the_model_is_shortened() {
 }
 
 #[tokio::test]
+async fn the_pieces_of_an_answer_are_its_stored_text_and_nothing_of_a_failed_attempt() {
+    let (status, body) = TOO_LONG[0];
+    let refused = Reply::Raw(status, "application/json", body.into());
+    let model = ModelServer::start([text("first"), refused, text("a\0b\n c")]).await;
+    let remote = model.settings().to_vec();
+    for settings in [Vec::new(), remote] {
+        let api = TestApi::with_settings(&settings).await;
+        let session_id = api.session(&["Hello"]).await;
+        let question = json!({
+            "query": "And then?", "session_id": session_id, "message_id": Uuid::now_v7(),
+        });
+        let texts = async || {
+            let events = api.stream(question.clone()).await.all().await;
+            let texts = events.iter().filter(|event| event.id.is_some());
+            let texts = texts.map(|event| event.data["text"].as_str().unwrap().to_owned());
+            texts.collect::<Vec<_>>()
+        };
+
+        let first = texts().await;
+        let repeated = texts().await;
+
+        let history = api.history(session_id, "").await;
+        let stored = history.body["history"][3]["content"].as_str().unwrap();
+        assert_eq!(first.concat(), stored);
+        assert!(first.len() > 1, "{first:?}");
+        assert_eq!(repeated, [stored]);
+    }
+}
+
+#[tokio::test]
 async fn a_redirect_is_not_followed_with_key_and_conversation() {
     let elsewhere = ModelServer::start([text("Mine now")]).await;
     for (model_name, path) in [
@@ -706,7 +736,8 @@ async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
         Answer::over_http(request)
     };
     let answered = ask().await.unwrap();
-    assert_eq!(answered.body["response"], "Good night", "{}", answered.body);
+    let said = "Let me look.\n\nGood night";
+    assert_eq!(answered.body["response"], said, "{}", answered.body);
     assert_eq!(answered.body["model"], profile);
     let usage = json!({ "input_tokens": 24, "output_tokens": 60 });
     assert_eq!(answered.body["usage"], usage);

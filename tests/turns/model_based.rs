@@ -19,6 +19,7 @@ use shared::store::turns::{self, ContextLimits, Lease, Question, TurnStart};
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use support::maintain::maintain;
 use support::model_server::{ModelServer, Reply};
 use support::proxy::{Fault, Proxy};
 use support::{TestApi, postgres};
@@ -49,6 +50,7 @@ enum Op {
     Chat {
         say: Say,
         model_fails: bool,
+        is_streamed: bool,
     },
     ChatWithoutIds {
         query: usize,
@@ -102,8 +104,11 @@ enum Op {
         session: Option<usize>,
         limit: usize,
     },
-    /// What `maintain` does for searching.
-    Fill,
+    Export {
+        session: Option<usize>,
+    },
+    /// Deletes what was erased, and fills the index for searching.
+    Maintain,
     CutConnections,
 }
 
@@ -138,7 +143,9 @@ fn step() -> impl Strategy<Value = Step> {
     let rating = prop::sample::select(vec![Some("up"), Some("down"), None]);
     let archived = prop::sample::select(vec!["false", "true", "all"]);
     let op = prop_oneof![
-        8 => (say(), any::<bool>()).prop_map(|(say, model_fails)| Op::Chat { say, model_fails }),
+        8 => (say(), any::<bool>(), any::<bool>()).prop_map(|(say, model_fails, is_streamed)| {
+            Op::Chat { say, model_fails, is_streamed }
+        }),
         2 => (0..QUERIES.len()).prop_map(|query| Op::ChatWithoutIds { query }),
         3 => (0..CHOSEN_MESSAGES, 0..QUERIES.len())
             .prop_map(|(message, query)| Op::ChatWithoutSession { message, query }),
@@ -160,7 +167,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(archived, pinned, limit)| Op::List { archived, pinned, limit }),
         3 => (0..QUERIES.len(), prop::option::of(session()), 1..4_usize)
             .prop_map(|(query, session, limit)| Op::Search { query, session, limit }),
-        1 => Just(Op::Fill),
+        1 => prop::option::of(session()).prop_map(|session| Op::Export { session }),
+        2 => Just(Op::Maintain),
         1 => Just(Op::CutConnections),
     ];
     let fault = prop_oneof![2 => Just(None), 1 => (0..24_usize, any::<bool>()).prop_map(Some)];
@@ -326,7 +334,9 @@ impl World {
         let proxy = Proxy::start(postgres::app_port()).await;
         let model = ModelServer::start([Reply::Echo]).await;
         let through = proxy.through(&url);
-        let settings = model.settings();
+        let mut settings = model.settings().to_vec();
+        // Leases end when a sequence says so.
+        settings.push(("STREAM_DEAD_AFTER_SECONDS", "600"));
         let api = TestApi::on_in_environments(name, &through, &settings, ENVIRONMENTS).await;
         let database = Database::new(DatabaseConfig::parse(&url).unwrap());
         let store = Store::new(Arc::new(database));
@@ -364,7 +374,11 @@ impl World {
             self.proxy.fail_after(messages, fault);
         }
         match &step.op {
-            Op::Chat { say, model_fails } => self.chat(*say, *model_fails).await,
+            Op::Chat {
+                say,
+                model_fails,
+                is_streamed,
+            } => self.chat(*say, *model_fails, *is_streamed).await,
             Op::ChatWithoutIds { query } => self.chat_without_ids(QUERIES[*query]).await,
             Op::ChatWithoutSession { message, query } => {
                 self.chat_without_session(self.messages[*message], QUERIES[*query])
@@ -404,19 +418,27 @@ impl World {
                 self.compare_search(QUERIES[*query], session_id, *limit)
                     .await;
             }
-            Op::Fill => {
-                self.api.fill().await;
+            Op::Export { session } => {
+                let session_id = session.map(|session| self.session(session));
+                self.compare_export(session_id).await;
+            }
+            Op::Maintain => {
+                maintain(&self.api, &[], json!({ "action": "run" })).await;
             }
             Op::CutConnections => self.api.cut_connections().await,
         }
         self.proxy.disarm();
     }
 
-    async fn chat(&mut self, say: Say, model_fails: bool) {
+    async fn chat(&mut self, say: Say, model_fails: bool, is_streamed: bool) {
         let (session_id, message_id, query, body) = self.body(say);
         let outcome = self.truth.outcome(session_id, message_id, query);
         self.model.fail(model_fails);
-        let answer = self.api.chat(body).await;
+        let answer = if is_streamed {
+            self.api.streamed_turn(body).await
+        } else {
+            self.api.chat(body).await
+        };
         self.model.fail(false);
         match outcome {
             Outcome::Asked(_) if model_fails => {
@@ -550,8 +572,9 @@ impl World {
         let lease = Lease {
             lease_id: Uuid::now_v7(),
             duration: Duration::from_secs(600),
-            is_streamed: false,
-            dead_after: Duration::from_secs(15),
+            // Both block the session.
+            is_streamed: say.query == 0,
+            dead_after: Duration::from_secs(600),
         };
         let context = ContextLimits {
             messages: 20,
@@ -777,6 +800,31 @@ impl World {
             .collect();
         expected.sort_unstable();
         assert_eq!(found, expected, "{query}");
+    }
+
+    /// Reads everything, or one session, as its owner takes it along.
+    async fn compare_export(&self, session_id: Option<Uuid>) {
+        let query = session_id.map_or(String::new(), |id| format!("?session_id={id}"));
+        let exported = self.api.export(&query).await;
+        if session_id.is_some_and(|session_id| !self.truth.sessions.contains_key(&session_id)) {
+            exported.assert_problem(404, "session_not_found");
+            return;
+        }
+        let lines = exported.body.as_array().unwrap();
+        let mut found: Vec<Uuid> = Vec::new();
+        for session in lines.chunk_by(|_, next| next["type"] == "message") {
+            let session_id: Uuid = session[0]["session_id"].as_str().unwrap().parse().unwrap();
+            let expected = &self.truth.sessions[&session_id];
+            assert_is(&session[0], expected);
+            assert_said(&json!(session[1..]), &expected.messages);
+            found.push(session_id);
+        }
+        found.sort_unstable();
+        let expected: Vec<Uuid> = match session_id {
+            Some(session_id) => vec![session_id],
+            None => self.truth.sessions.keys().copied().collect(),
+        };
+        assert_eq!(found, expected);
     }
 
     async fn reset(&mut self, session_id: Uuid) {

@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use support::TestApi;
 use support::local_run::LocalRun;
+use support::model_server::{ModelServer, Reply};
+use support::model_stream::{Part, done, stop, text};
 use support::postgres;
 use support::stream::{Read, Source, Stream};
 
@@ -208,6 +210,51 @@ async fn a_turn_that_is_cut_from_the_database() {
                 .check(&api, &format!("cut after {:?}", moment(fault)))
                 .await;
         }
+        api.verify().await;
+    };
+    join_all(lanes().into_iter().map(lane)).await;
+}
+
+/// An answer of 40 words that the provider breaks off before this one, if there is one.
+fn answer(broken_off: Option<(usize, Part)>) -> Reply {
+    let (words, end) = match broken_off {
+        Some((word, how)) => (word, vec![how]),
+        None => (40, vec![stop("stop"), done()]),
+    };
+    let words = (0..words).flat_map(|word| {
+        let wait = Part::Wait(Duration::from_millis(20));
+        [text(&format!("word {word} ")), wait]
+    });
+    Reply::Stream("text/event-stream", words.chain(end).collect())
+}
+
+#[tokio::test]
+async fn a_model_that_breaks_off() {
+    let lane = async |faults: Vec<u64>| {
+        let broken = faults.iter().flat_map(|fault| {
+            let word = usize::try_from((fault * 618) % 41).unwrap();
+            // Broken, ended as if that were all, or silent.
+            let how = match fault % 3 {
+                0 => Part::Reset,
+                1 => Part::Wait(Duration::ZERO),
+                _ => Part::Stall,
+            };
+            [answer(Some((word, how))), answer(None)]
+        });
+        let model = ModelServer::start(broken.collect::<Vec<_>>()).await;
+        let mut settings = SETTINGS.to_vec();
+        settings.extend(model.settings());
+        settings.push(("MODEL_TIMEOUT_SECONDS", "1"));
+        let api = TestApi::with_settings(&settings).await;
+        for fault in faults {
+            let mut asked = Asked::new();
+            asked.read_to_the_end(&api).await;
+            let words: String = (0..40).map(|word| format!("word {word} ")).collect();
+            assert_eq!(asked.read.text, words, "fault {fault}");
+            asked.check(&api, &format!("fault {fault}")).await;
+        }
+        // Each question was asked twice.
+        assert_eq!(model.requests().len() % 2, 0);
         api.verify().await;
     };
     join_all(lanes().into_iter().map(lane)).await;

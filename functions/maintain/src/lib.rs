@@ -44,6 +44,7 @@ pub async fn handle(
         dry_run = report.dry_run,
         expired = report.expired,
         erased_sessions = report.erased.sessions,
+        indexed = report.indexed,
         complete = report.complete,
         "maintained"
     );

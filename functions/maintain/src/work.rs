@@ -174,6 +174,9 @@ impl Work {
             }
             let done = self.erase_recorded(Some(owner), until).await?;
             if !found {
+                if done {
+                    search::forget_owners(&self.store, until).await?;
+                }
                 self.report.complete = done;
                 return Ok(());
             }

@@ -225,7 +225,8 @@ impl Assistant {
     ) -> Result<(Answer, Timing), Problem> {
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_timeout, caller);
-        let answer = self.answer(&turn.context, &question.content, None, None);
+        let (context, partial) = (&turn.context, Partial::default());
+        let answer = self.answer(context, &question.content, Delivery::Whole, &partial);
         let answered = timeout_at(limit, answer).await;
         let timing = Timing {
             latency: asked.elapsed(),
@@ -253,12 +254,11 @@ impl Assistant {
                 partial.add(piece);
                 sink(piece);
             };
-            let answer = self.answer(
-                &turn.context,
-                &question.content,
-                Some(&partial),
-                Some(&mut said),
-            );
+            let delivery = Delivery::Streamed {
+                sink: &mut said,
+                silence: self.config.model_timeout,
+            };
+            let answer = self.answer(&turn.context, &question.content, delivery, &partial);
             let asking = timeout_at(limit, answer);
             let keeping = partial.keep(&self.store, caller, turn);
             let (mut asking, mut keeping) = (pin!(asking), pin!(keeping));
@@ -300,30 +300,23 @@ impl Assistant {
         &self,
         mut context: &[ContextMessage],
         question: &str,
-        partial: Option<&Partial>,
-        mut sink: Option<Sink<'_>>,
+        mut delivery: Delivery<'_>,
+        partial: &Partial,
     ) -> Result<Answer, ModelFailure> {
         let AssistantConfig {
             model,
             system_prompt,
-            model_timeout,
             ..
         } = &self.config;
         loop {
-            let delivery = match &mut sink {
-                None => Delivery::Whole,
-                Some(sink) => Delivery::Streamed {
-                    sink: &mut **sink,
-                    silence: *model_timeout,
-                },
-            };
-            let is_unsaid = || partial.is_none_or(Partial::is_empty);
             match model
-                .answer(system_prompt, context, question, delivery)
+                .answer(system_prompt, context, question, delivery.reborrow())
                 .await
             {
                 Err(failure)
-                    if failure.is_context_exceeded() && !context.is_empty() && is_unsaid() =>
+                    if failure.is_context_exceeded()
+                        && !context.is_empty()
+                        && partial.is_empty() =>
                 {
                     tracing::info!(
                         messages = context.len(),

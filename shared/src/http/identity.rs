@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::caller::{Kind, Owner};
 use crate::http::event::RequestContext;
+use crate::jwt::{self, PASSED_CLAIMS};
 use crate::problem::Problem;
 
 /// The session name in the ARN of every user of a Cognito identity pool.
@@ -52,12 +53,30 @@ fn of_http_api(authorizer: &Value) -> Option<Owner> {
 }
 
 /// The authorizer's member in an event of a REST API: a Cognito user pool puts claims there, a
-/// Lambda authorizer puts strings and numbers.
+/// Lambda authorizer puts strings and numbers. One of them is our own.
 fn of_rest_api(authorizer: &Value) -> Option<Owner> {
     if authorizer["claims"].is_object() {
         return Owner::new(Kind::Jwt, authorizer["claims"]["sub"].as_str()?);
     }
+    if !authorizer[PASSED_CLAIMS].is_null() {
+        return of_token(authorizer);
+    }
     of_lambda(authorizer)
+}
+
+/// Reads what the function `authorizer` passes on of a token. Whoever called is the same owner as at an
+/// HTTP API, whose own authorizer reads the same `sub`.
+///
+/// The principal is compared for the case of another authorizer that passes on all claims of a token as they
+/// are: one named like ours must not make its caller somebody else.
+fn of_token(context: &Value) -> Option<Owner> {
+    let claims: Value = serde_json::from_str(context[PASSED_CLAIMS].as_str()?).ok()?;
+    let subject = claims["sub"].as_str()?;
+    // API Gateway goes by what the authorizer said minutes ago, whatever has become of the token since.
+    if !jwt::is_current(&claims)? || context["principalId"] != subject {
+        return None;
+    }
+    Owner::new(Kind::Jwt, subject)
 }
 
 fn of_lambda(context: &Value) -> Option<Owner> {
@@ -103,4 +122,81 @@ fn of_principal(id: &str) -> Option<Owner> {
         return None;
     }
     Owner::new(Kind::Iam, id)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use serde_json::{Map, json};
+
+    use super::*;
+    use crate::jwt::authorizer_context;
+
+    /// The time so many seconds from now.
+    fn at(seconds: i64) -> i64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        i64::try_from(now.as_secs()).unwrap() + seconds
+    }
+
+    /// The owner whom a REST API's authorizer with this context vouches for, in the stored form.
+    fn owner_by(authorizer: Value) -> Result<Option<String>, &'static str> {
+        let mut request = lambda_http::Request::default();
+        let context = RequestContext::RestApi(json!({ "authorizer": authorizer }));
+        request.extensions_mut().insert(context);
+        match owner(&request) {
+            Ok(owner) => Ok(owner.map(|owner| owner.to_string())),
+            Err(problem) => Err(problem.code()),
+        }
+    }
+
+    /// What API Gateway puts into an event of what our authorizer says about these claims.
+    fn passed_on(principal: &str, claims: &Value) -> Value {
+        let claims: &Map<String, Value> = claims.as_object().unwrap();
+        let mut context = authorizer_context(claims).unwrap();
+        context["principalId"] = json!(principal);
+        context["integrationLatency"] = json!(42);
+        context
+    }
+
+    #[test]
+    fn our_authorizer_vouches_for_the_subject_of_the_token() {
+        let claims = json!({ "sub": "alice", "exp": at(60), "groups": ["a", "b"] });
+        let owner = owner_by(passed_on("alice", &claims));
+        assert_eq!(owner, Ok(Some("jwt:alice".into())));
+        // As the token was accepted: the issuer's clock may differ.
+        let owner = owner_by(passed_on(
+            "alice",
+            &json!({ "sub": "alice", "exp": at(-10) }),
+        ));
+        assert_eq!(owner, Ok(Some("jwt:alice".into())));
+        // Another one does not, whatever it calls its members.
+        for other in [
+            json!({ "principalId": "alice", "sub": "alice" }),
+            json!({ "principalId": "alice", "claims": claims.to_string() }),
+        ] {
+            assert_eq!(owner_by(other), Ok(Some("lambda:alice".into())));
+        }
+    }
+
+    #[test]
+    fn what_our_authorizer_cannot_have_said_identifies_no_one() {
+        let good = json!({ "sub": "alice", "exp": at(60) });
+        let cached = passed_on("alice", &json!({ "sub": "alice", "exp": at(-60) }));
+        let as_text = |claims: &str| json!({ "principalId": "alice", PASSED_CLAIMS: claims });
+        for context in [
+            cached,
+            passed_on("bob", &good),
+            json!({ PASSED_CLAIMS: good.to_string() }),
+            json!({ "principalId": "alice", "sub": "alice", PASSED_CLAIMS: 7 }),
+            json!({ "principalId": "alice", PASSED_CLAIMS: good }),
+            as_text(""),
+            as_text("{}"),
+            as_text(r#"{"sub": "alice"}"#),
+            as_text(r#"{"sub": "alice", "exp": "tomorrow"}"#),
+            as_text(r#"{"sub": 7, "exp": 99999999999}"#),
+        ] {
+            assert_eq!(owner_by(context.clone()), Err("unauthorized"), "{context}");
+        }
+    }
 }

@@ -1,10 +1,9 @@
 //! The keys of the issuer, fetched when they are needed and kept for a while.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jsonwebtoken::Algorithm;
-use tokio::time::Instant;
 
 use super::issuer::{Issuer, IssuerError};
 use super::key::Key;
@@ -29,14 +28,15 @@ struct Cache {
     fetching: tokio::sync::Mutex<()>,
 }
 
-/// The result of the fetches so far.
+/// The result of the fetches so far. Its times are of the wall clock: monotonic clocks stand still while
+/// a Lambda environment is frozen, and a withdrawn key would be accepted for days.
 #[derive(Debug, Default)]
 struct Known {
     keys: Vec<Key>,
     /// When the keys arrived; `None` before the first time.
-    fetched: Option<Instant>,
-    /// Until when nothing is fetched.
-    paused_until: Option<Instant>,
+    fetched: Option<SystemTime>,
+    /// Since when nothing is fetched, for a while.
+    paused: Option<SystemTime>,
     /// Why the last fetch failed, if it did.
     failure: Option<IssuerError>,
 }
@@ -55,6 +55,14 @@ impl Keys {
         &self.0.issuer.name
     }
 
+    /// Fetches the keys before the first token. If that fails, the first token tries again.
+    pub(crate) async fn prepare(&self) {
+        let _alone = self.0.fetching.lock().await;
+        if let Ok(keys) = self.0.fetch().await {
+            self.0.known().replace(keys, SystemTime::now());
+        }
+    }
+
     /// The key with this id for this algorithm; `None` if the issuer has none.
     ///
     /// # Errors
@@ -64,7 +72,7 @@ impl Keys {
         id: &str,
         algorithm: Algorithm,
     ) -> Result<Option<Key>, IssuerError> {
-        if self.0.known().is_due(id, algorithm, Instant::now()) {
+        if self.0.known().is_due(id, algorithm, SystemTime::now()) {
             let (cache, id) = (Arc::clone(&self.0), id.to_owned());
             // In its own task: a caller that hangs up does not end what others wait for.
             let refreshed = tokio::spawn(async move { cache.refresh(&id, algorithm).await });
@@ -80,14 +88,19 @@ impl Cache {
     /// Fetches the keys if this key still makes it necessary.
     async fn refresh(&self, id: &str, algorithm: Algorithm) {
         let _alone = self.fetching.lock().await;
-        if !self.known().is_due(id, algorithm, Instant::now()) {
+        if !self.known().is_due(id, algorithm, SystemTime::now()) {
             return;
         }
+        let fetched = self.fetch().await;
+        self.known().take(fetched, id, algorithm, SystemTime::now());
+    }
+
+    async fn fetch(&self) -> Result<Vec<Key>, IssuerError> {
         let fetched = self.issuer.fetch_keys().await;
         if let Err(error) = &fetched {
             tracing::warn!(cause = %error, "the keys of the issuer cannot be fetched");
         }
-        self.known().take(fetched, id, algorithm, Instant::now());
+        fetched
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
@@ -97,9 +110,14 @@ impl Cache {
 
 impl Known {
     /// Whether the keys have to be fetched for a token with this key.
-    fn is_due(&self, id: &str, algorithm: Algorithm, now: Instant) -> bool {
-        let is_current = self.fetched.is_some_and(|fetched| now < fetched + LIFETIME);
-        let is_paused = self.paused_until.is_some_and(|until| now < until);
+    fn is_due(&self, id: &str, algorithm: Algorithm, now: SystemTime) -> bool {
+        // A clock that was set back says nothing about the age, so the keys are fetched.
+        let is_within = |start: Option<SystemTime>, limit| {
+            let age = start.and_then(|start| now.duration_since(start).ok());
+            age.is_some_and(|age| age < limit)
+        };
+        let is_current = is_within(self.fetched, LIFETIME);
+        let is_paused = is_within(self.paused, PAUSE);
         let suffices = is_current && self.get(id, algorithm).is_some();
         !is_paused && !suffices
     }
@@ -110,22 +128,27 @@ impl Known {
         fetched: Result<Vec<Key>, IssuerError>,
         id: &str,
         algorithm: Algorithm,
-        now: Instant,
+        now: SystemTime,
     ) {
         let was_known = self.get(id, algorithm).is_some();
         let is_first = self.fetched.is_none();
         match fetched {
             Ok(keys) => {
-                self.keys = keys;
-                self.fetched = Some(now);
-                self.failure = None;
-                self.paused_until = (!was_known && !is_first).then_some(now + PAUSE);
+                self.replace(keys, now);
+                self.paused = (!was_known && !is_first).then_some(now);
             }
             Err(error) => {
                 self.failure = Some(error);
-                self.paused_until = Some(now + PAUSE);
+                self.paused = Some(now);
             }
         }
+    }
+
+    fn replace(&mut self, keys: Vec<Key>, now: SystemTime) {
+        self.keys = keys;
+        self.fetched = Some(now);
+        self.failure = None;
+        self.paused = None;
     }
 
     fn find(&self, id: &str, algorithm: Algorithm) -> Result<Option<Key>, IssuerError> {
@@ -163,13 +186,13 @@ mod tests {
     }
 
     /// Whether a token with this key causes a fetch.
-    fn asks(known: &Known, id: &str, now: Instant) -> bool {
+    fn asks(known: &Known, id: &str, now: SystemTime) -> bool {
         known.is_due(id, ALGORITHM, now)
     }
 
     #[test]
     fn keys_are_fetched_again_when_they_are_old_and_kept_if_that_fails() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let (mut known, start) = (Known::default(), SystemTime::now());
         assert!(asks(&known, "a", start));
         known.take(Ok(keys(&["a"])), "a", ALGORITHM, start);
         assert!(!asks(&known, "a", start + LIFETIME / 2));
@@ -186,8 +209,27 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_back_keeps_no_key_alive() {
+        let (mut known, start) = (Known::default(), SystemTime::now());
+        known.take(Ok(keys(&["a"])), "a", ALGORITHM, start);
+        let earlier = start - LIFETIME;
+        assert!(asks(&known, "a", earlier));
+        known.take(failure(), "a", ALGORITHM, start);
+        assert!(asks(&known, "a", earlier), "nor a pause");
+    }
+
+    #[test]
+    fn keys_that_were_fetched_in_advance_are_as_good_as_those_of_a_token() {
+        let (mut known, start) = (Known::default(), SystemTime::now());
+        known.replace(keys(&["a"]), start);
+        assert!(!asks(&known, "a", start));
+        assert!(asks(&known, "b", start), "it may be a new one");
+        assert!(asks(&known, "a", start + LIFETIME));
+    }
+
+    #[test]
     fn unknown_keys_cause_one_fetch_in_a_while() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let (mut known, start) = (Known::default(), SystemTime::now());
         known.take(Ok(keys(&["a"])), "a", ALGORITHM, start);
         assert!(asks(&known, "b", start), "it may be a new one");
         known.take(Ok(keys(&["a"])), "b", ALGORITHM, start);
@@ -203,7 +245,7 @@ mod tests {
 
     #[test]
     fn while_the_issuer_fails_an_unknown_key_is_no_verdict() {
-        let (mut known, start) = (Known::default(), Instant::now());
+        let (mut known, start) = (Known::default(), SystemTime::now());
         known.take(failure(), "a", ALGORITHM, start);
         assert!(known.find("a", ALGORITHM).is_err());
         assert!(!asks(&known, "a", start), "not with every request");

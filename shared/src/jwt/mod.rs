@@ -1,8 +1,10 @@
-//! Checks bearer tokens as API Gateway's JWT authorizer does, where there is no API Gateway.
+//! Checks bearer tokens as API Gateway's JWT authorizer does, where there is none: in the local server, and
+//! in front of a REST API, which knows no such authorizer.
 //!
 //! A token (JWT, RFC 7519) is accepted if a key of the issuer signed it and its claims say that it is
 //! of this issuer, for this audience, valid now, and about someone. Nothing logs a token.
 
+mod context;
 mod issuer;
 mod key;
 mod keys;
@@ -15,6 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::caller::{Kind, Owner};
 use crate::settings::{self, SettingsError};
+pub use context::{PASSED_CLAIMS, authorizer_context};
 use issuer::Issuer;
 pub use issuer::IssuerError;
 use key::Key;
@@ -101,12 +104,24 @@ impl Verifier {
         format!("{} for {}", self.keys.issuer(), self.audiences.join(", "))
     }
 
+    /// Fetches the issuer's keys, so that the first token need not wait for them. A failure is logged, and
+    /// the first token tries again.
+    pub async fn prepare(&self) {
+        self.keys.prepare().await;
+    }
+
     /// Checks the value of an `authorization` header: a token, with or without `Bearer` before it.
     ///
     /// # Errors
     /// [`TokenError`].
     pub async fn verify(&self, authorization: &str) -> Result<Verified, TokenError> {
         let token = without_scheme(authorization);
+        if is_opaque(token) {
+            return Err(TokenError::Invalid(
+                "the token cannot be read: it is opaque, and only its issuer knows what it means; \
+                 have the issuer give out JWTs, which it often does only for an audience",
+            ));
+        }
         let header = decode_header(token).map_err(|error| invalid(&error))?;
         if header.crit.is_some() {
             return Err(TokenError::Invalid("the token has an extension (crit)"));
@@ -132,6 +147,11 @@ fn without_scheme(authorization: &str) -> &str {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim_start(),
         _ => authorization.trim(),
     }
+}
+
+/// Whether a token is no JWT, nor meant to be one, which has dots.
+fn is_opaque(token: &str) -> bool {
+    !token.is_empty() && !token.contains(['.', ' '])
 }
 
 /// The claims of a token that is valid now and signed with this key.
@@ -183,6 +203,12 @@ fn check<'a>(
     }
     let subject = claims.get("sub").and_then(Value::as_str);
     subject.ok_or(TokenError::Invalid("the token names no subject (sub)"))
+}
+
+/// Whether a token with these claims has not expired; `None` if they do not say.
+pub(crate) fn is_current(claims: &Value) -> Option<bool> {
+    let expires = claims["exp"].as_f64()?;
+    Some(now() < expires + f64::from(LEEWAY_SECONDS))
 }
 
 /// Seconds since 1970.
@@ -490,6 +516,7 @@ mod tests {
             ("", "read"),
             ("Bearer", "read"),
             ("Bearer a.b.c", "read"),
+            ("Bearer 2YotnFZFEjr1zCsicMWpAA", "opaque"),
             ("Basic YWxpY2U6cGFzc3dvcmQ=", "read"),
             (
                 &*format!("Bearer {}.e30.", base64(r#"{"alg":"RS256"}"#)),

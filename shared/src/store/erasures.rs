@@ -13,11 +13,12 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
+use uuid::Uuid;
 
 use super::Store;
 use super::statements::{
-    COUNT_SESSIONS, EXPIRE, FINISH_ERASURES, HIDE, PARTS, RECORD_OWNER, Statement, UNFINISHED,
-    WAIT_FOR_FILL,
+    COUNT_SESSIONS, EXPIRE, FINISH_ERASURES, NEXT_ERASURES, PARTS, RECORD_OWNER, Statement,
+    UNFINISHED, WAIT_FOR_FILL,
 };
 use crate::database::{DatabaseError, Parameter};
 
@@ -135,13 +136,21 @@ pub async fn erase_next(
     batch: Batch<'_>,
     erased: &mut Erased,
 ) -> Result<bool, DatabaseError> {
-    let next: [Parameter<'_>; 2] = [
-        (&SESSIONS_AT_A_TIME, Type::INT8),
-        (&batch.owner, Type::TEXT),
-    ];
-    let some_of_next = [&next[..], &[(&batch.rows, Type::INT8)]].concat();
+    let next = only_row(
+        store,
+        NEXT_ERASURES,
+        &[
+            (&SESSIONS_AT_A_TIME, Type::INT8),
+            (&batch.owner, Type::TEXT),
+        ],
+    )
+    .await?;
+    let session_ids: Vec<Uuid> = next.try_get("session_ids")?;
+    let of_next: [Parameter<'_>; 1] = [(&session_ids, Type::UUID_ARRAY)];
+    let some_of_next = [&of_next[..], &[(&batch.rows, Type::INT8)]].concat();
 
-    let mut found = count(store, HIDE, &next).await? > 0;
+    let mut found = next.try_get::<_, i64>("hidden")? > 0;
+    // A session that is marked after this is not among the next ones, and has its turn in another round.
     count(store, WAIT_FOR_FILL, &[]).await?;
     for part in PARTS {
         loop {
@@ -156,7 +165,7 @@ pub async fn erase_next(
             }
         }
     }
-    let row = only_row(store, FINISH_ERASURES, &next).await?;
+    let row = only_row(store, FINISH_ERASURES, &of_next).await?;
     erased.sessions += row.try_get::<_, i64>("rows")?;
     Ok(found || row.try_get::<_, i64>("finished")? > 0)
 }

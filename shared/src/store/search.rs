@@ -239,10 +239,22 @@ pub async fn fill(store: &Store, language: &str, deadline: Instant) -> Result<Fi
         let messages = messages.ok_or(FillError::UnknownLanguage)?;
         filled.messages += i64::from(messages);
         if messages < BATCH {
-            store.maintain(until, FORGET_OWNERS, &[]).await?;
+            forget_owners(store, deadline).await?;
             filled.is_complete = true;
             break;
         }
     }
     Ok(filled)
+}
+
+/// Forgets the owners in the index who have no session any more. While messages are being taken into it, nobody
+/// is forgotten: whoever does that forgets them at the end.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn forget_owners(store: &Store, deadline: Instant) -> Result<(), DatabaseError> {
+    store
+        .maintain(deadline + STATEMENT_TIMEOUT, FORGET_OWNERS, &[])
+        .await
+        .map(|_| ())
 }

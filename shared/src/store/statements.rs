@@ -186,7 +186,8 @@ pub const FILL_SEARCH: Statement = Statement {
 };
 
 /// Waits until messages that are being taken into the index for searching are there: those of a session that
-/// was marked meanwhile would come back after they were erased. The filling holds this row.
+/// was marked meanwhile would come back after they were erased. The filling holds this row. What begins to fill
+/// later sees every mark that was there before this.
 pub const WAIT_FOR_FILL: Statement = Statement {
     name: "wait for the filling of the search index",
     scope: Scope::Maintain,
@@ -281,21 +282,19 @@ pub struct Part {
     pub count: Statement,
 }
 
-/// The recorded sessions that come next, locked, so that of two runs at a time each waits for the other
-/// instead of deleting the same rows in another order. A session may be gone already.
+/// Recorded sessions, locked, so that of two runs at a time each waits for the other instead of deleting the
+/// same rows in another order. A session may be gone already.
 ///
-/// $1 number of sessions, $2 owner or null
+/// $1 their ids
 macro_rules! recorded {
     () => {
         "
         recorded as (
             select e.session_id
             from public.chat_erasures e
-            left join public.chat_sessions s on s.session_id = e.session_id
-            where e.finished_at is null
-              and ($2::text is null or s.owner = $2)
+            where e.session_id = any($1)
+              and e.finished_at is null
             order by e.session_id
-            limit $1
             for update of e
         )"
     };
@@ -321,10 +320,10 @@ macro_rules! parts {
                 select p.session_id, p.", $key, "
                 from public.", $table, " p
                 where p.session_id = s.session_id
-                limit $3
+                limit $2
             ) part
             where s.erased_at is not null
-            limit $3
+            limit $2
         ),
         erased as (
             delete from public.", $table, " part
@@ -347,8 +346,7 @@ macro_rules! parts {
             },
         }),+];
 
-        /// Deletes the rows of the next recorded sessions that have no parts left, and finishes their
-        /// erasures.
+        /// Deletes the rows of recorded sessions that have no parts left, and finishes their erasures.
         pub const FINISH_ERASURES: Statement = Statement {
             name: "finish erasures",
             scope: Scope::Maintain,
@@ -389,25 +387,12 @@ parts![
     ("search_entries", "chat_search", "seq"),
 ];
 
-/// Hides the next recorded sessions that are not: those in a restored database.
-pub const HIDE: Statement = Statement {
-    name: "hide recorded sessions",
+/// Names the recorded sessions that come next, and hides those that are not hidden: those in a restored
+/// database.
+pub const NEXT_ERASURES: Statement = Statement {
+    name: "next erasures",
     scope: Scope::Maintain,
-    sql: concat!(
-        "with",
-        recorded!(),
-        ",
-        hidden as (
-            update public.chat_sessions s
-            set erased_at = clock_timestamp()
-            from recorded
-            where s.session_id = recorded.session_id
-              and s.erased_at is null
-            returning s.session_id
-        )
-        select count(*) as rows
-        from hidden"
-    ),
+    sql: include_str!("sql/next_erasures.sql"),
 };
 
 /// All that `maintain` runs, without those for each of [`PARTS`].
@@ -415,7 +400,7 @@ pub const BY_MAINTAIN: &[Statement] = &[
     UNFINISHED,
     EXPIRE,
     RECORD_OWNER,
-    HIDE,
+    NEXT_ERASURES,
     FINISH_ERASURES,
     COUNT_SESSIONS,
     SEARCH_HORIZON,

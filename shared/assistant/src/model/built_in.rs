@@ -1,8 +1,13 @@
 //! The built-in model: not a language model, but it says so, remembers, and calls functions.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use shared::store::turns::{Answer, ContextMessage, Usage};
+use tokio::time::sleep;
 
+use super::delivery::Delivery;
+use super::draft::Draft;
 use crate::recordings::{Catalogue, FUNCTION_NAME};
 
 /// Its name, as used in `MODEL` and in answers.
@@ -21,6 +26,9 @@ const AUDIO_WORDS: &[&str] = &[
 
 /// How much of an earlier message is quoted, in characters.
 const QUOTE_CHARACTERS: usize = 80;
+
+/// The pause between two words that are streamed, so that one can watch the answer arrive.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers a question; the same conversation always gets the same answer.
 pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str) -> Answer {
@@ -63,8 +71,33 @@ pub fn answer(catalogue: &Catalogue, context: &[ContextMessage], question: &str)
     }
 }
 
+/// Delivers an answer, fit to be stored: if it is streamed, its function calls and then its text, word
+/// by word.
+pub async fn deliver(answer: Answer, delivery: Delivery<'_>) -> Answer {
+    let (sink, is_streamed) = match delivery {
+        Delivery::Whole => (None, false),
+        Delivery::Streamed { sink, .. } => (Some(sink), true),
+    };
+    let mut draft = Draft::new(sink);
+    for call in answer.function_calls {
+        draft.call(call);
+    }
+    for (index, word) in words(&answer.content).enumerate() {
+        if is_streamed && index > 0 {
+            sleep(PAUSE).await;
+        }
+        draft.say(word);
+    }
+    let (content, function_calls) = draft.finish();
+    Answer {
+        content,
+        function_calls,
+        ..answer
+    }
+}
+
 /// The words of a text, each with the white space after it.
-pub fn words(text: &str) -> impl Iterator<Item = &str> {
+fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split_inclusive(char::is_whitespace)
 }
 

@@ -2,44 +2,23 @@
 
 mod bedrock;
 mod built_in;
+mod delivery;
+mod draft;
 mod failure;
 mod provider;
 mod remote;
 mod storable;
 
-use serde_json::Value;
 use shared::store::turns::{Answer, ContextMessage};
 
+pub use self::delivery::{Delivery, Piece, Sink};
 pub use self::failure::ModelFailure;
 pub use self::remote::Remote;
-use self::storable::{cut_off, storable, storable_text, those_that_fit};
+use self::storable::{storable, storable_text, those_that_fit};
 use crate::recordings::Catalogue;
 
 /// The longest model name that is stored, in characters. Providers may return any name.
 const MAX_NAME_CHARACTERS: usize = 200;
-
-/// What a model gives while it answers, in order.
-#[derive(Debug, Clone, Copy)]
-pub enum Piece<'a> {
-    /// Text.
-    Text(&'a str),
-    /// A call.
-    FunctionCall(&'a Value),
-}
-/// Takes pieces.
-pub type Sink<'a> = &'a mut (dyn FnMut(Piece<'_>) + Send);
-/// How an answer is delivered.
-pub enum Delivery<'a> {
-    /// Whole.
-    Whole,
-    /// Streamed.
-    Streamed {
-        /// Sink.
-        sink: Sink<'a>,
-        /// Silence.
-        silence: std::time::Duration,
-    },
-}
 
 /// A model that answers a user's message.
 #[derive(Debug)]
@@ -60,11 +39,6 @@ impl Model {
         Self::BuiltIn(catalogue)
     }
 
-    /// Name.
-    pub fn name(&self) -> &str {
-        Self::BUILT_IN
-    }
-
     /// The model and its address, for the person who starts the product.
     #[must_use]
     pub fn description(&self) -> String {
@@ -79,12 +53,21 @@ impl Model {
         }
     }
 
-    /// Answers `question`, which follows `context`, and gives the text to `sink` as it will be
-    /// stored: the built-in model word by word, a remote one in one piece, because it is not
-    /// streamed yet. A model that fails gives nothing.
+    /// The model's name, which answers have if the provider says no other.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::BuiltIn(_) => Self::BUILT_IN,
+            Self::Remote(remote) => remote.name(),
+        }
+    }
+
+    /// Answers `question`, which follows `context`. What a streamed answer has given to its sink is
+    /// what it is stored with: its texts joined are its content, and its function calls are the same.
+    /// Dropping the future ends the request to the provider.
     ///
     /// # Errors
-    /// [`ModelFailure`].
+    /// [`ModelFailure`]. Of a streamed answer, pieces may have been given before it.
     pub async fn answer(
         &self,
         system_prompt: &str,
@@ -93,22 +76,16 @@ impl Model {
         delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
         let answer = match self {
-            Self::BuiltIn(catalogue) => built_in::answer(catalogue, context, question),
-            Self::Remote(remote) => remote.answer(system_prompt, context, question).await?,
+            Self::BuiltIn(catalogue) => {
+                let answer = built_in::answer(catalogue, context, question);
+                built_in::deliver(answer, delivery).await
+            }
+            Self::Remote(remote) => {
+                let answer = remote.answer(system_prompt, context, question, delivery);
+                answer.await?
+            }
         };
-        let content = cut_off(storable_text(&answer.content));
-        if let Delivery::Streamed { sink, .. } = delivery {
-            for call in &answer.function_calls {
-                sink(Piece::FunctionCall(call));
-            }
-            for word in built_in::words(&content) {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                sink(Piece::Text(word));
-            }
-        }
         Ok(Answer {
-            content,
-            function_calls: those_that_fit(answer.function_calls.into_iter().map(storable)),
             audio_files: those_that_fit(answer.audio_files.into_iter().map(storable)),
             model: storable_text(&answer.model)
                 .chars()
@@ -116,5 +93,52 @@ impl Model {
                 .collect(),
             ..answer
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_built_in_model_streams_its_calls_and_then_its_text_word_by_word() {
+        let model = Model::built_in(Catalogue::sample());
+        let (mut calls, mut texts): (_, Vec<String>) = (Vec::new(), Vec::new());
+        let mut sink = |piece: Piece<'_>| match piece {
+            Piece::Text(text) => texts.push(text.to_owned()),
+            Piece::FunctionCall(call) => {
+                assert!(texts.is_empty(), "calls come first");
+                calls.push(call.clone());
+            }
+        };
+        let delivery = Delivery::Streamed {
+            sink: &mut sink,
+            silence: Duration::from_secs(1),
+        };
+        let question = "one\0  recording\n\u{3000}three";
+        let started = Instant::now();
+        let streamed = model.answer("", &[], question, delivery).await.unwrap();
+        assert!(started.elapsed() > Duration::from_millis(20) * 20);
+        assert_eq!(texts.concat(), streamed.content);
+        assert_eq!(texts[..3], ["I ", "am ", "Daissy's "]);
+        assert!(
+            streamed
+                .content
+                .contains("one\u{fffd}  recording\n\u{3000}three")
+        );
+        assert_eq!(calls, streamed.function_calls);
+        assert_eq!(calls.len(), 1);
+
+        let started = Instant::now();
+        let whole = model
+            .answer("", &[], question, Delivery::Whole)
+            .await
+            .unwrap();
+        assert!(started.elapsed() < Duration::from_millis(20));
+        assert_eq!(whole.content, streamed.content);
+        assert_eq!(whole.function_calls, streamed.function_calls);
+        assert_eq!(whole.model, model.name());
     }
 }

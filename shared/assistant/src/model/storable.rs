@@ -10,36 +10,101 @@ const MAX_DEPTH: usize = 100;
 /// The longest answer that is stored, in bytes of UTF-8, and the longest list of its function calls
 /// or recordings, in bytes of JSON. However they are escaped, one answer then fits into one Lambda
 /// response, which is limited to 6 MB.
-const MAX_STORED_BYTES: usize = 256 * 1024;
+pub const MAX_STORED_BYTES: usize = 256 * 1024;
 
 /// The end of a text that was cut off.
 const CUT_OFF: &str = "…";
 
-/// Cuts a text to at most [`MAX_STORED_BYTES`].
-pub fn cut_off(mut text: String) -> String {
-    if text.len() > MAX_STORED_BYTES {
-        text.truncate(text.floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len()));
-        text.push_str(CUT_OFF);
+/// A text that grows to at most [`MAX_STORED_BYTES`], and is then cut off.
+#[derive(Debug, Default)]
+pub struct GrowingText {
+    text: String,
+    /// How much of it is certain to be stored. The rest, at most as long as [`CUT_OFF`], is replaced
+    /// by it if more comes than fits.
+    certain_bytes: usize,
+    is_cut_off: bool,
+}
+
+impl GrowingText {
+    /// Appends a text, and returns what has become certain by it.
+    pub fn push(&mut self, text: &str) -> &str {
+        if self.is_cut_off {
+            return "";
+        }
+        self.text.push_str(&storable_text(text));
+        let cut = self
+            .text
+            .floor_char_boundary(MAX_STORED_BYTES - CUT_OFF.len());
+        if self.text.len() <= MAX_STORED_BYTES {
+            return self.certain_up_to(cut);
+        }
+        self.text.truncate(cut);
+        self.text.push_str(CUT_OFF);
+        self.is_cut_off = true;
         tracing::warn!("an answer was too long to store and was cut off");
+        self.rest()
     }
-    text
+
+    /// What was not certain yet. Nothing may be appended after it.
+    pub fn rest(&mut self) -> &str {
+        self.certain_up_to(self.text.len())
+    }
+
+    fn certain_up_to(&mut self, end: usize) -> &str {
+        let start = std::mem::replace(&mut self.certain_bytes, end);
+        &self.text[start..end]
+    }
+
+    /// Whether nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// The whole text.
+    pub fn into_string(self) -> String {
+        self.text
+    }
+}
+
+/// A list that takes at most [`MAX_STORED_BYTES`] as JSON: the first value that does not fit ends
+/// it.
+#[derive(Debug, Default)]
+pub struct Fitting {
+    values: Vec<Value>,
+    /// What all values take together, also those that did not fit.
+    bytes: usize,
+}
+
+impl Fitting {
+    /// Appends a value, and returns it if it fits.
+    pub fn push(&mut self, value: Value) -> Option<&Value> {
+        let was_full = self.bytes > MAX_STORED_BYTES;
+        self.bytes += value.to_string().len();
+        if self.bytes > MAX_STORED_BYTES {
+            if !was_full {
+                tracing::warn!(
+                    "function calls or recordings were too long to store and were left out"
+                );
+            }
+            return None;
+        }
+        self.values.push(value);
+        self.values.last()
+    }
+
+    /// The values that fit.
+    pub fn into_values(self) -> Vec<Value> {
+        self.values
+    }
 }
 
 /// The first of these values that take at most [`MAX_STORED_BYTES`] together.
 pub fn those_that_fit(values: impl Iterator<Item = Value>) -> Vec<Value> {
-    let mut bytes = 0;
-    let mut all = values.peekable();
-    let mut fitting = Vec::new();
-    while let Some(value) = all.next_if(|value| {
-        bytes += value.to_string().len();
-        bytes <= MAX_STORED_BYTES
-    }) {
+    let mut fitting = Fitting::default();
+    for value in values {
         fitting.push(value);
     }
-    if all.peek().is_some() {
-        tracing::warn!("function calls or recordings were too long to store and were left out");
-    }
-    fitting
+    fitting.into_values()
 }
 
 /// PostgreSQL cannot store U+0000, and the caller cannot fix a model's answer.
@@ -83,11 +148,16 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_too_long_to_be_carried_is_cut_off() {
+        let grown = |text: &str| {
+            let mut growing = GrowingText::default();
+            growing.push(text);
+            growing.into_string()
+        };
         let long = "\u{1}ü\"".repeat(100_000);
-        let cut = cut_off(long.clone());
+        let cut = grown(&long);
         assert!(cut.len() <= MAX_STORED_BYTES && cut.len() > MAX_STORED_BYTES - 10);
         assert!(long.starts_with(cut.trim_end_matches(CUT_OFF)) && cut.ends_with(CUT_OFF));
-        assert_eq!(cut_off("short".into()), "short");
+        assert_eq!(grown("short"), "short");
 
         let calls = (0..2000).map(|number| json!({ "name": "f".repeat(1000), "number": number }));
         let stored = those_that_fit(calls);

@@ -1,6 +1,14 @@
--- Deletes the parts of owners who have no session any more: an owner's id is personal data.
+-- Deletes the parts of owners who have no session any more: an owner's id is personal data. Not while the index
+-- is being filled, which may give a part the messages of a session that is not seen here yet.
+with
+idle as (
+    select
+    from public.chat_search_state
+    for key share skip locked
+)
 delete from public.chat_search_parts p
-where not exists (
+where exists (select from idle)
+and not exists (
     select
     from public.chat_sessions s
     where s.owner = nullif(p.owner, '')

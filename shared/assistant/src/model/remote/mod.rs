@@ -1,21 +1,27 @@
 //! A language model asked over HTTP: Bedrock with AWS credentials, and through genai OpenAI and
 //! servers that speak its protocol, Anthropic, Ollama and more.
 
+mod conversation;
+mod progress;
+mod streamed;
+
 use std::time::Duration;
 
-use genai::chat::{
-    ChatMessage, ChatRequest, ChatResponse, StopReason, Tool, ToolCall, ToolResponse,
-};
+use genai::chat::{ChatRequest, ChatResponse, Tool, ToolCall, ToolResponse};
 use genai::resolver::Endpoint;
 use genai::{Client, ServiceTarget};
 use serde_json::{Value, json};
-use shared::store::turns::{Answer, ContextMessage, Usage};
+use shared::settings::SettingsError;
+use shared::store::turns::{Answer, ContextMessage};
 
+use self::conversation::{alternating, without_blank_texts};
+use self::progress::Progress;
 use super::bedrock::Bedrock;
+use super::delivery::Delivery;
+use super::draft::Draft;
 use super::failure::{ModelFailure, describe, failure};
 use super::provider::{bedrock_model, identify, require_region, usable_key};
 use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
-use shared::settings::SettingsError;
 
 /// How many rounds of function calls the model may make before it has to answer.
 const MAX_ROUNDS: usize = 5;
@@ -40,14 +46,6 @@ enum Provider {
     Genai(Client, ServiceTarget),
     /// Bedrock with AWS credentials.
     Bedrock(Bedrock),
-}
-
-/// The results of the rounds with the model so far.
-#[derive(Debug, Default)]
-struct Progress {
-    audio_files: Vec<Value>,
-    function_calls: Vec<Value>,
-    usage: Usage,
 }
 
 impl Remote {
@@ -86,16 +84,24 @@ impl Remote {
         })
     }
 
+    /// The model's name.
+    pub fn name(&self) -> &str {
+        match &self.provider {
+            Provider::Genai(_, target) => &target.model.model_name,
+            Provider::Bedrock(bedrock) => bedrock.name(),
+        }
+    }
+
     /// The model and its address.
     pub fn description(&self) -> String {
-        let (model, provider, base_url) = match &self.provider {
+        let (provider, base_url) = match &self.provider {
             Provider::Genai(_, target) => (
-                &*target.model.model_name,
                 target.model.adapter_kind.as_str(),
                 target.endpoint.base_url(),
             ),
-            Provider::Bedrock(bedrock) => (bedrock.name(), "Bedrock", bedrock.base_url()),
+            Provider::Bedrock(bedrock) => ("Bedrock", bedrock.base_url()),
         };
+        let model = self.name();
         format!("{model} ({provider} at {})", without_secrets(base_url))
     }
 
@@ -105,6 +111,7 @@ impl Remote {
         system_prompt: &str,
         context: &[ContextMessage],
         question: &str,
+        delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
         let mut request =
             ChatRequest::from_system(system_prompt).append_messages(alternating(context, question));
@@ -115,17 +122,23 @@ impl Remote {
             request = request.with_tools([tool]);
         }
 
-        let mut progress = Progress::default();
+        let (sink, silence) = match delivery {
+            Delivery::Whole => (None, None),
+            Delivery::Streamed { sink, silence } => (Some(sink), Some(silence)),
+        };
+        let mut progress = Progress::new(Draft::new(sink));
         for _ in 0..MAX_ROUNDS {
             // Boxed: every turn's future would contain the clients of all providers, also with the
             // built-in model.
-            let response = Box::pin(self.ask(request.clone())).await?;
+            let round = Box::pin(self.round(request.clone(), silence, &mut progress.draft));
+            let mut response = round.await?;
             progress.count(&response);
 
             let calls: Vec<ToolCall> = response.tool_calls().into_iter().cloned().collect();
             if calls.is_empty() {
-                return finish(&response, progress);
+                return progress.finish(&response);
             }
+            response.content = without_blank_texts(response.content);
             request = request.append_messages(response.into_assistant_message_for_tool_use());
             let responses: Vec<ToolResponse> = calls
                 .iter()
@@ -135,27 +148,44 @@ impl Remote {
                 })
                 .collect();
             request = request.append_message(responses);
+            progress.draft.end_round();
         }
         Err(ModelFailure::new(format!(
             "the model called functions in {MAX_ROUNDS} rounds and did not answer"
         )))
     }
 
-    async fn ask(&self, request: ChatRequest) -> Result<ChatResponse, ModelFailure> {
-        match &self.provider {
-            Provider::Genai(client, target) => client
+    /// Sends one request. What the model says is in the draft when it returns; if the model may be
+    /// silent for so long, it is streamed into it.
+    async fn round(
+        &self,
+        request: ChatRequest,
+        silence: Option<Duration>,
+        draft: &mut Draft<'_>,
+    ) -> Result<ChatResponse, ModelFailure> {
+        let response = match (&self.provider, silence) {
+            (Provider::Genai(client, target), Some(silence)) => {
+                return streamed::ask(client, target, request, silence, draft).await;
+            }
+            (Provider::Bedrock(bedrock), Some(silence)) => {
+                return bedrock.stream(request, silence, draft).await;
+            }
+            (Provider::Genai(client, target), None) => client
                 .exec_chat(target.clone(), request, None)
                 .await
-                .map_err(|error| failure(&error)),
-            Provider::Bedrock(bedrock) => bedrock.ask(request).await,
-        }
+                .map_err(|error| failure(&error))?,
+            (Provider::Bedrock(bedrock), None) => bedrock.ask(request).await?,
+        };
+        draft.say(&response.texts().concat());
+        Ok(response)
     }
 
     /// Runs one function call and records it.
-    fn run(&self, call: &ToolCall, progress: &mut Progress) -> Value {
-        if progress.function_calls.len() == MAX_CALLS {
+    fn run(&self, call: &ToolCall, progress: &mut Progress<'_>) -> Value {
+        if progress.calls == MAX_CALLS {
             return json!({ "error": "too many calls; answer with what you have" });
         }
+        progress.calls += 1;
         let result = match &self.catalogue {
             Some(catalogue) if call.fn_name == FUNCTION_NAME => {
                 let recordings = catalogue.recommend(&call.fn_arguments);
@@ -168,37 +198,12 @@ impl Remote {
             }
             _ => json!({ "error": "there is no such function" }),
         };
-        progress.function_calls.push(json!({
+        progress.draft.call(json!({
             "name": call.fn_name,
             "arguments": call.fn_arguments,
             "result": result,
         }));
         result
-    }
-}
-
-impl Progress {
-    /// Adds the tokens of a round, as far as the provider counted them.
-    fn count(&mut self, response: &ChatResponse) {
-        let Usage {
-            input_tokens,
-            cached_input_tokens,
-            output_tokens,
-        } = &mut self.usage;
-        let counted = &response.usage;
-        let cached = counted.prompt_tokens_details.as_ref();
-        for (total, tokens) in [
-            (input_tokens, counted.prompt_tokens),
-            (
-                cached_input_tokens,
-                cached.and_then(|details| details.cached_tokens),
-            ),
-            (output_tokens, counted.completion_tokens),
-        ] {
-            if let Some(tokens) = tokens {
-                *total = Some(total.unwrap_or_default() + i64::from(tokens));
-            }
-        }
     }
 }
 
@@ -235,65 +240,4 @@ fn without_secrets(url: &str) -> String {
     let _ = url.set_password(None);
     url.set_query(None);
     url.to_string()
-}
-
-fn finish(response: &ChatResponse, progress: Progress) -> Result<Answer, ModelFailure> {
-    let content = response.texts().concat();
-    if content.trim().is_empty() {
-        let reason = response
-            .stop_reason
-            .as_ref()
-            .map_or("none given", |reason| reason.raw());
-        return Err(ModelFailure::new(format!(
-            "the model returned no text (reason: {reason})"
-        )));
-    }
-    Ok(Answer {
-        content,
-        audio_files: progress.audio_files,
-        function_calls: progress.function_calls,
-        model: response.provider_model_iden.model_name.to_string(),
-        finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
-        usage: progress.usage,
-    })
-}
-
-/// The API's word for why a model stopped; `None` for a reason that it has no word for.
-fn finish_reason(reason: &StopReason) -> Option<String> {
-    let word = match reason {
-        StopReason::Completed(_) | StopReason::StopSequence(_) => "stop",
-        StopReason::MaxTokens(_) => "length",
-        StopReason::ContentFilter(_) => "content_filter",
-        StopReason::ToolCall(_) | StopReason::Other(_) => return None,
-    };
-    Some(word.to_owned())
-}
-
-/// The conversation in a form every provider accepts: it begins with the user, and the roles
-/// alternate. A question that was never answered is merged with the next one, and an answer whose
-/// question is out of the context is dropped.
-fn alternating(context: &[ContextMessage], question: &str) -> Vec<ChatMessage> {
-    let mut said: Vec<(bool, String)> = Vec::new();
-    let context = context
-        .iter()
-        .map(|message| (message.role == "user", message.content.as_str()));
-    for (is_user, content) in context.chain([(true, question)]) {
-        match said.last_mut() {
-            Some((last_is_user, last)) if *last_is_user == is_user => {
-                last.push_str("\n\n");
-                last.push_str(content);
-            }
-            None if !is_user => {}
-            _ => said.push((is_user, content.to_owned())),
-        }
-    }
-    said.into_iter()
-        .map(|(is_user, content)| {
-            if is_user {
-                ChatMessage::user(content)
-            } else {
-                ChatMessage::assistant(content)
-            }
-        })
-        .collect()
 }

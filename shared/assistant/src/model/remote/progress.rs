@@ -1,0 +1,87 @@
+//! The rounds with a model, from which its answer comes.
+
+use genai::chat::{ChatResponse, StopReason};
+use serde_json::Value;
+use shared::store::turns::{Answer, Usage};
+
+use super::super::draft::Draft;
+use super::super::failure::ModelFailure;
+
+/// The results of the rounds with the model so far.
+pub struct Progress<'a> {
+    /// What the model has said and called.
+    pub draft: Draft<'a>,
+    /// The recordings it recommends.
+    pub audio_files: Vec<Value>,
+    /// How many functions were run.
+    pub calls: usize,
+    usage: Usage,
+}
+
+impl<'a> Progress<'a> {
+    /// No rounds yet.
+    pub fn new(draft: Draft<'a>) -> Self {
+        Self {
+            draft,
+            audio_files: Vec::new(),
+            calls: 0,
+            usage: Usage::default(),
+        }
+    }
+
+    /// Adds the tokens of a round, as far as the provider counted them.
+    pub fn count(&mut self, response: &ChatResponse) {
+        let Usage {
+            input_tokens,
+            cached_input_tokens,
+            output_tokens,
+        } = &mut self.usage;
+        let counted = &response.usage;
+        let cached = counted.prompt_tokens_details.as_ref();
+        for (total, tokens) in [
+            (input_tokens, counted.prompt_tokens),
+            (
+                cached_input_tokens,
+                cached.and_then(|details| details.cached_tokens),
+            ),
+            (output_tokens, counted.completion_tokens),
+        ] {
+            if let Some(tokens) = tokens {
+                *total = Some(total.unwrap_or_default() + i64::from(tokens));
+            }
+        }
+    }
+
+    /// The answer, of which this is the last response.
+    pub fn finish(self, response: &ChatResponse) -> Result<Answer, ModelFailure> {
+        if self.draft.is_blank() {
+            let reason = response
+                .stop_reason
+                .as_ref()
+                .map_or("none given", |reason| reason.raw());
+            return Err(ModelFailure::new(format!(
+                "the model returned no text (reason: {reason})"
+            )));
+        }
+        let (content, function_calls) = self.draft.finish();
+        Ok(Answer {
+            content,
+            audio_files: self.audio_files,
+            function_calls,
+            model: response.provider_model_iden.model_name.to_string(),
+            finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
+            usage: self.usage,
+        })
+    }
+}
+
+/// The API's word for why a model stopped; `None` for a reason that it has no word for.
+fn finish_reason(reason: &StopReason) -> Option<String> {
+    let word = match reason {
+        StopReason::Completed(_) | StopReason::StopSequence(_) => "stop",
+        StopReason::MaxTokens(_) => "length",
+        StopReason::ContentFilter(_) => "content_filter",
+        StopReason::ToolCall(_) | StopReason::Other(_) => return None,
+    };
+    Some(word.to_owned())
+}
