@@ -105,7 +105,7 @@ async fn pages_of_listed_origins_and_of_this_machine_may_call_every_route() {
             }
             // By name: `*` does not include `authorization`.
             let headers = answer.headers["access-control-allow-headers"].to_str();
-            assert_eq!(headers.unwrap(), "authorization,content-type");
+            assert_eq!(headers.unwrap(), "authorization,content-type,last-event-id");
         }
         let refused = Request::post("/chat").header("origin", origin);
         let answer = api.send(refused.body(Body::empty()).unwrap()).await;

@@ -220,10 +220,9 @@ async fn a_stream_writes_its_line_when_it_has_ended() {
     assert_eq!(line["session_id"], json!(session_id));
     let metrics = metrics(&line);
     assert_eq!(metrics["Turns"], 1);
-    // It says a word every 20 ms.
+    // It says the first word at once, and then one every 20 ms.
     let (first, all) = (&line["first_token_ms"], &line["duration_ms"]);
     assert_eq!(first, &metrics["FirstToken"]);
-    assert!(first.as_u64().unwrap() >= 15, "{line}");
     assert!(
         all.as_u64().unwrap() > 300 + first.as_u64().unwrap(),
         "{line}"

@@ -94,7 +94,7 @@ impl Output {
         let kept = Arc::clone(&text);
         let reading = tokio::spawn(async move {
             let mut part = [0; 4096];
-            while let Ok(1.. @ length) = pipe.read(&mut part).await {
+            while let Ok(length @ 1..) = pipe.read(&mut part).await {
                 kept.lock().unwrap().extend_from_slice(&part[..length]);
             }
         });
