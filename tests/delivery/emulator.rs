@@ -116,6 +116,34 @@ async fn several_instances_of_a_function_work_side_by_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_listed_origins_may_read_what_streams() {
+    let database = postgres::migrated_database().await;
+    let url = postgres::app_url(&database);
+    let settings = [
+        ("DATABASE_URL", url.as_str()),
+        ("CORS_ALLOWED_ORIGINS", "https://app.example"),
+    ];
+    let api = Api {
+        emulator: Emulator::with_functions(&["stream"], &settings, 1),
+        client: reqwest::Client::new(),
+    };
+    for (body, status) in [(json!({ "query": "Hello" }), 200), (json!({}), 400)] {
+        for (origin, may) in [
+            ("https://app.example", true),
+            ("https://evil.example", false),
+        ] {
+            let request = api.client.post(api.url("/chat/stream")).json(&body);
+            let request = request.header("origin", origin);
+            let answer = Answer::over_http(request).await.unwrap();
+            assert_eq!(answer.status, status);
+            let allowed = answer.headers.get("access-control-allow-origin");
+            let allowed = allowed.map(|origin| origin.to_str().unwrap());
+            assert_eq!(allowed, may.then_some(origin), "{status}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_function_without_a_database_says_so_to_its_first_caller() {
     let api = Api {
         emulator: Emulator::start(&[], 1),
