@@ -9,14 +9,12 @@ use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::Method;
-use axum::http::header::{
-    ALLOW, HOST, HeaderMap, HeaderName, HeaderValue, LINK, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use axum::http::header::{HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
 use axum::http::uri::{Authority, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use shared::caller::Permissions;
-use shared::http::endpoint::{REPLAYED, REQUEST_ID};
+use shared::http::cors::{ALLOWED_ORIGINS, EXPOSED};
 use shared::problem::Problem;
 use shared::settings;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -24,9 +22,6 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use crate::error::LocalError;
 use crate::service::refuse;
 use crate::tokens::Tokens;
-
-/// The variable that lists the origins whose pages may call.
-const ALLOWED_ORIGINS: &str = "CORS_ALLOWED_ORIGINS";
 
 /// The variable with the address to listen on, which may be a name.
 const LISTEN_HOST: &str = "HOST";
@@ -116,14 +111,7 @@ impl Access {
                 Method::DELETE,
             ])
             .allow_headers(AllowHeaders::mirror_request())
-            .expose_headers([
-                REQUEST_ID,
-                REPLAYED,
-                RETRY_AFTER,
-                ALLOW,
-                LINK,
-                WWW_AUTHENTICATE,
-            ])
+            .expose_headers(EXPOSED)
     }
 
     /// Whether a page of this origin may call: one of this machine, of this server, or a listed one.

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::caller::Permissions;
 use crate::database::{Database, DatabaseConfig};
 use crate::http::configured::Configured;
+use crate::http::cors::AllowedOrigins;
 use crate::http::endpoint::{Endpoint, refuse, respond};
 use crate::http::event::{self, Api, EventResponse};
 use crate::http::reporter::Reporter;
@@ -82,6 +83,10 @@ fn run_as<E: Endpoint>(
         .build()?
         .block_on(async {
             let function = Arc::new(Function {
+                origins: match answers {
+                    Answers::Complete => AllowedOrigins::default(),
+                    Answers::Streamed => AllowedOrigins::read(|name| std::env::var(name).ok()),
+                },
                 answers,
                 reporter: Arc::new(Reporter::on_lambda()),
                 permissions,
@@ -101,6 +106,8 @@ fn run_as<E: Endpoint>(
 /// A function in its environment.
 struct Function<E: Endpoint> {
     answers: Answers,
+    /// Those that the API in front leaves to the function.
+    origins: AllowedOrigins,
     reporter: Arc<Reporter>,
     permissions: Permissions,
     /// `None` if none is configured.
@@ -118,6 +125,7 @@ impl<E: Endpoint> Function<E> {
     async fn answer(&self, event: LambdaEvent<Value>) -> FunctionResponse<EventResponse, Chunks> {
         let Self {
             endpoint,
+            origins,
             reporter,
             permissions,
             ..
@@ -127,7 +135,7 @@ impl<E: Endpoint> Function<E> {
                 respond_to_event(endpoint, reporter, *permissions, event).await,
             ),
             Answers::Streamed => FunctionResponse::StreamingResponse(in_chunks(
-                respond_to(endpoint, reporter, *permissions, event).await,
+                respond_to(endpoint, origins, reporter, *permissions, event).await,
             )),
         }
     }
@@ -159,21 +167,26 @@ pub async fn respond_to_event<E: Endpoint>(
     event: LambdaEvent<Value>,
 ) -> EventResponse {
     let api = Api::of(&event.payload);
-    let response = respond_to(endpoint, reporter, permissions, event).await;
+    let origins = AllowedOrigins::default();
+    let response = respond_to(endpoint, &origins, reporter, permissions, event).await;
     EventResponse::new(api, response).await
 }
 
 async fn respond_to<E: Endpoint>(
     endpoint: &E,
+    origins: &AllowedOrigins,
     reporter: &Arc<Reporter>,
     permissions: Permissions,
     event: LambdaEvent<Value>,
 ) -> Response<Body> {
     match event::read(event.payload) {
         Ok(request) => {
+            let origin = origins.of(request.headers());
             let mut request = request.with_lambda_context(event.context);
             request.extensions_mut().insert(permissions);
-            respond(endpoint, reporter, request).await
+            let mut response = respond(endpoint, reporter, request).await;
+            origins.allow(origin, response.headers_mut());
+            response
         }
         Err(problem) => refuse::<E>(problem, reporter, request_id_in(&event.context)),
     }

@@ -161,7 +161,7 @@ async fn a_reader_who_comes_back_lacks_nothing_and_gets_nothing_twice() {
 
     let stored = last_said(&api, session_id).await;
     assert_eq!(stored, (read.text.clone(), 2));
-    // The id in the address, and from the beginning.
+    // The id in the address, where an empty header is none; and from the beginning.
     let last_id = early.last_id.as_deref().unwrap();
     let mut by_address = early.clone();
     let resumed = api

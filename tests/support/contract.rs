@@ -66,6 +66,12 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     let documented = &DOCUMENT.pointer(&pointer).unwrap()["headers"];
     check_headers(&asked, documented, headers);
 
+    if let ("text/event-stream", Value::String(text)) = (media_type, &body) {
+        text.split_inclusive("\n\n")
+            .filter_map(event)
+            .for_each(|event| check_event(&event));
+        return body;
+    }
     let validator = validator(&format!("{pointer}/content/{}/schema", escaped(media_type)))
         .unwrap_or_else(|| panic!("{asked}: {content_type} is not in the document"));
     let parts = match &body {
@@ -81,11 +87,35 @@ pub fn check(method: &str, path: &str, status: u16, headers: &HeaderMap, body: &
     body
 }
 
-/// Asserts that the document allows this event: an object of `event`, `id` if it has one, and `data`.
+/// An event as it was sent, as an object of its fields; `None` if it is a comment.
+pub fn event(text: &str) -> Option<Value> {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    let fields = lines.filter(|line| !line.starts_with(':'));
+    let fields: serde_json::Map<_, _> = fields
+        .map(|line| line.split_once(": ").expect("a field"))
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    (!fields.is_empty()).then_some(Value::Object(fields))
+}
+
+/// Asserts that the document allows this event: an object of `event`, `id` if it has one, and `data` as text.
 #[track_caller]
 pub fn check_event(event: &Value) {
     let schema = validator("/components/schemas/StreamEvent").unwrap();
     assert!(schema.is_valid(event), "no event of the document: {event}");
+    let kind = match event["event"].as_str().unwrap() {
+        "started" => "StartedEvent",
+        "delta" | "restart" => "TextEvent",
+        "function_call" => "FunctionCallEvent",
+        "done" => "DoneEvent",
+        _ => "ErrorEvent",
+    };
+    let schema = format!("/components/schemas/{kind}/properties/data/contentSchema");
+    let data: Value = serde_json::from_str(event["data"].as_str().unwrap()).unwrap();
+    assert!(
+        validator(&schema).unwrap().is_valid(&data),
+        "{kind}: {data}"
+    );
 }
 
 /// The path of the response in the document, as a JSON pointer.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use http_body_util::BodyExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use crate::contract;
@@ -148,28 +148,12 @@ impl Read {
 /// Reads an event, which the contract must allow; `None` if it is a comment.
 #[track_caller]
 fn parse(text: &[u8]) -> Option<Event> {
-    let text = std::str::from_utf8(text).unwrap();
-    let field = |name: &str| {
-        let lines = text.lines();
-        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        values.next()
-    };
-    if text
-        .lines()
-        .all(|line| line.is_empty() || line.starts_with(':'))
-    {
-        return None;
-    }
-    let event = Event {
-        name: field("event").unwrap().to_owned(),
-        id: field("id").map(str::to_owned),
-        data: serde_json::from_str(field("data").unwrap()).unwrap(),
+    let event = contract::event(std::str::from_utf8(text).unwrap())?;
+    contract::check_event(&event);
+    Some(Event {
+        name: event["event"].as_str().unwrap().to_owned(),
+        id: event["id"].as_str().map(str::to_owned),
+        data: serde_json::from_str(event["data"].as_str().unwrap()).unwrap(),
         at: Instant::now(),
-    };
-    let mut written = json!({ "event": event.name, "data": event.data });
-    if let Some(id) = &event.id {
-        written["id"] = json!(id);
-    }
-    contract::check_event(&written);
-    Some(event)
+    })
 }

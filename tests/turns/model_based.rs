@@ -162,7 +162,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (session(), change()).prop_map(|(session, change)| Op::Change { session, change }),
         2 => (session(), 0..9_usize, rating)
             .prop_map(|(session, at, rating)| Op::Feedback { session, at, rating }),
-        1 => session().prop_map(|session| Op::Erase { session }),
+        3 => session().prop_map(|session| Op::Erase { session }),
         2 => (archived, any::<bool>(), 1..4_usize)
             .prop_map(|(archived, pinned, limit)| Op::List { archived, pinned, limit }),
         3 => (0..QUERIES.len(), prop::option::of(session()), 1..4_usize)
@@ -894,6 +894,7 @@ impl World {
         for query in QUERIES {
             self.compare_search(query, None, 3).await;
         }
+        self.compare_export(None).await;
         let stored = "select count(*) from chat_sessions where erased_at is null";
         let stored = self.api.number(stored).await;
         assert_eq!(stored, i64::try_from(self.truth.sessions.len()).unwrap());

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use support::TestApi;
@@ -258,6 +258,40 @@ async fn a_model_that_breaks_off() {
         api.verify().await;
     };
     join_all(lanes().into_iter().map(lane)).await;
+}
+
+#[tokio::test]
+async fn a_turn_whose_model_is_silent_is_alive_and_can_be_stopped() {
+    for said in [vec![], vec![text("One "), text("two ")]] {
+        let parts = [said.clone(), vec![Part::Stall]].concat();
+        let model = ModelServer::start([Reply::Stream("text/event-stream", parts)]).await;
+        let mut settings = SETTINGS.to_vec();
+        settings.extend(model.settings());
+        let api = TestApi::with_settings(&settings).await;
+        let mut asked = Asked::new();
+        let stream = api.stream(asked.body()).await;
+        // Longer than a dead function is waited for.
+        asked.read_for(stream, Duration::from_millis(3_500)).await;
+        assert_eq!(asked.read.end, None);
+        let other = json!({ "query": "Hi", "session_id": asked.session_id });
+        let refused = api.chat(other).await;
+        refused.assert_problem(409, "session_busy");
+
+        let stopped = api.stop(asked.session_id, "").await;
+        assert_eq!(stopped.body["stopping"], true);
+        let stopping = Instant::now();
+        asked.read_to_the_end(&api).await;
+        assert!(stopping.elapsed() < Duration::from_secs(3), "{stopping:?}");
+        assert_eq!(asked.read.done()["finish_reason"], "stopped");
+        let expected = if said.is_empty() { "" } else { "One two " };
+        assert_eq!(asked.read.text, expected);
+        asked.check(&api, "stopped").await;
+        // The provider's connection is closed.
+        timeout(PATIENCE, model.streamed())
+            .await
+            .expect("nobody reads on");
+        api.verify().await;
+    }
 }
 
 #[tokio::test]

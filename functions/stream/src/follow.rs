@@ -44,16 +44,15 @@ pub struct Reader {
 /// # Errors
 /// [`Problem::InvalidRequest`], [`Problem::InvalidCursor`].
 pub fn place(request: &Request) -> Result<Option<Place>, Problem> {
+    // What is empty was not given. The header comes first: a browser that reconnects adds it to the address.
     let header = request.header(LAST_EVENT_ID);
-    // What was asked for in the address was asked first: a browser that reconnects adds the header to it.
-    let (name, text) = match (header.as_deref(), request.query_value("after")?) {
+    let header = header.as_deref().filter(|text| !text.is_empty());
+    let after = request.query_value("after")?;
+    let (name, text) = match (header, after.filter(|text| !text.is_empty())) {
         (Some(text), _) => ("Last-Event-ID", text),
         (None, Some(text)) => ("after", text),
         (None, None) => return Ok(None),
     };
-    if text.is_empty() {
-        return Ok(None);
-    }
     parse_id(text).map(Some).ok_or(Problem::InvalidCursor(name))
 }
 

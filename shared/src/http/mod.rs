@@ -2,6 +2,7 @@
 
 pub mod body;
 pub(crate) mod configured;
+pub mod cors;
 pub mod cursor;
 mod emf;
 pub mod endpoint;
