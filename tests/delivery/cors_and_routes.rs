@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use support::TestApi;
 
+/// The headers that a page needs: with the last, a stream is taken up again.
+const ASKED_FOR: &str = "authorization,content-type,last-event-id";
+
 #[tokio::test]
 async fn a_path_that_is_no_route_is_not_found() {
     let api = TestApi::start().await;
@@ -93,7 +96,7 @@ async fn pages_of_listed_origins_and_of_this_machine_may_call_every_route() {
     let listed = [("CORS_ALLOWED_ORIGINS", "https://app.example")];
     let api = TestApi::with_settings(&listed).await;
     for origin in ["https://app.example", "http://localhost:5173"] {
-        for path in ["/chat", "/chat/status", "/chat/reset"] {
+        for path in ["/chat", "/chat/status", "/chat/reset", "/chat/stream"] {
             let answer = api.send(preflight(path, origin)).await;
             assert_eq!((answer.status, &answer.body), (200, &Value::Null), "{path}");
             assert!(answer.headers.contains_key("x-request-id"), "{path}");
@@ -105,7 +108,7 @@ async fn pages_of_listed_origins_and_of_this_machine_may_call_every_route() {
             }
             // By name: `*` does not include `authorization`.
             let headers = answer.headers["access-control-allow-headers"].to_str();
-            assert_eq!(headers.unwrap(), "authorization,content-type,last-event-id");
+            assert_eq!(headers.unwrap(), ASKED_FOR);
         }
         let refused = Request::post("/chat").header("origin", origin);
         let answer = api.send(refused.body(Body::empty()).unwrap()).await;
@@ -170,10 +173,7 @@ fn preflight(path: &str, origin: &str) -> Request<Body> {
     Request::options(path)
         .header("origin", origin)
         .header("access-control-request-method", "POST")
-        .header(
-            "access-control-request-headers",
-            "authorization,content-type,last-event-id",
-        )
+        .header("access-control-request-headers", ASKED_FOR)
         .body(Body::empty())
         .unwrap()
 }

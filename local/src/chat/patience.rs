@@ -10,19 +10,19 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How long to go on without a sign of life.
+/// How long to go on without a sign of life, from the first failure on. A turn may be silent for longer.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Grows tired between two signs of life.
 pub(super) struct Patience {
-    last_sign: Instant,
+    first_failure: Option<Instant>,
     pause: Duration,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
         Self {
-            last_sign: Instant::now(),
+            first_failure: None,
             pause: FIRST_PAUSE,
         }
     }
@@ -32,10 +32,12 @@ impl Patience {
         *self = Self::new();
     }
 
-    /// Waits, for as long as the other side wants if it said so. Returns `false` if it is time to give up.
+    /// Waits after a failure, for as long as the other side wants if it said so. Returns `false` if it is time to
+    /// give up.
     pub(super) async fn wait(&mut self, wanted: Option<Duration>) -> bool {
-        let pause = wanted.unwrap_or(self.pause).min(LIMIT);
-        if self.last_sign.elapsed() + pause > LIMIT {
+        let first_failure = *self.first_failure.get_or_insert_with(Instant::now);
+        let pause = wanted.unwrap_or(self.pause);
+        if first_failure.elapsed() + pause > LIMIT {
             return false;
         }
         sleep(pause).await;
@@ -61,6 +63,11 @@ mod tests {
         assert!(!patience.wait(Some(FIRST_PAUSE * 40)).await);
 
         patience.renew();
-        assert!(patience.wait(Some(FIRST_PAUSE * 40)).await);
+        sleep(LIMIT).await;
+        assert!(
+            patience.wait(Some(FIRST_PAUSE * 40)).await,
+            "silence is no failure"
+        );
+        assert!(!patience.wait(Some(LIMIT)).await);
     }
 }
