@@ -57,7 +57,6 @@ as $$
 declare
     session record;
     question record;
-    answer record;
     stream record;
     earlier record;
     clock timestamptz;
@@ -104,32 +103,12 @@ begin
         end if;
         question_seq := question.seq;
 
-        -- The answer follows its question directly, but for one that another turn got ahead of.
-        select m.*
-        into answer
-        from public.chat_messages m
-        where m.session_id = in_session_id
-          and m.seq = question_seq + 1
-          and m.reply_to_seq = question_seq;
-        if not found then
-            select m.*
-            into answer
-            from public.chat_messages m
-            where m.session_id = in_session_id
-              and m.reply_to_seq = question_seq
-              and m.reply_to_seq <> m.seq - 1;
-        end if;
+        select a.*
+        into response_id, answer_seq, content, audio_files, function_calls, model, finish_reason,
+            input_tokens, output_tokens
+        from public.chat_answer_v1(in_session_id, question_seq) a;
         if found then
             outcome := 'answered';
-            response_id := answer.message_id;
-            answer_seq := answer.seq;
-            content := answer.content;
-            audio_files := answer.audio_files;
-            function_calls := answer.function_calls;
-            model := answer.model;
-            finish_reason := answer.finish_reason;
-            input_tokens := answer.input_tokens;
-            output_tokens := answer.output_tokens;
             insert into public.chat_events (session_id, event_id, kind, question_seq)
             values (in_session_id, in_lease_id, 'replay', question_seq)
             on conflict do nothing;

@@ -336,10 +336,10 @@ async fn a_right_that_is_missing_is_named_with_its_object() {
     for missing in 0..=all.len() {
         let database = postgres::migrated_database().await;
         let role = format!("role_{}", Uuid::new_v4().simple());
-        // A turn goes on without being able to write what was said so far.
+        // A turn goes on without being able to write what was said so far, and no question is repeated here.
         let mut statements = format!(
             "create role {role} login password 'p';
-             grant execute on function chat_write_stream_v1 to {role};"
+             grant execute on function chat_write_stream_v1, chat_answer_v1 to {role};"
         );
         for (index, (right, object)) in all.iter().enumerate() {
             if index != missing {

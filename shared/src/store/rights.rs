@@ -37,6 +37,7 @@ const REQUIRED: &[(&str, &str)] = &[
 /// The functions in the database that the functions call. They run with the rights of their caller,
 /// who needs those above as well.
 const CALLED: &[&str] = &[
+    "chat_answer_v1",
     "chat_begin_turn_v1",
     "chat_finish_turn_v1",
     "chat_history_v1",
