@@ -1,5 +1,5 @@
--- Writes the next piece of a streamed turn's answer, or only a sign of life if `in_piece` is null, for the
--- holder of the lease. A piece that is written again is the same piece.
+-- Writes the next piece of a streamed turn's answer, for the holder of the lease. That is also a sign of life; an
+-- empty piece is nothing else. A piece that is written again is replaced.
 --
 -- Returns one of:
 --     written     go on
@@ -26,33 +26,19 @@ declare
     is_stop_requested boolean;
     lease_id uuid;
 begin
-    if in_piece is null then
-        update public.chat_streams w
-        set alive_at = clock_timestamp()
-        from public.chat_sessions s
-        where w.session_id = in_session_id
-          and w.lease_id = in_lease_id
-          and s.session_id = in_session_id
-          and s.owner is not distinct from in_owner
-          and s.lease_id = in_lease_id
-          and s.erased_at is null
-        returning w.is_stop_requested
-        into is_stop_requested;
-    else
-        update public.chat_streams w
-        set pieces[in_number] = in_piece,
-            characters_through[in_number] = in_characters_through,
-            alive_at = clock_timestamp()
-        from public.chat_sessions s
-        where w.session_id = in_session_id
-          and w.lease_id = in_lease_id
-          and s.session_id = in_session_id
-          and s.owner is not distinct from in_owner
-          and s.lease_id = in_lease_id
-          and s.erased_at is null
-        returning w.is_stop_requested
-        into is_stop_requested;
-    end if;
+    update public.chat_streams w
+    set pieces[in_number] = in_piece,
+        characters_through[in_number] = in_characters_through,
+        alive_at = clock_timestamp()
+    from public.chat_sessions s
+    where w.session_id = in_session_id
+      and w.lease_id = in_lease_id
+      and s.session_id = in_session_id
+      and s.owner is not distinct from in_owner
+      and s.lease_id = in_lease_id
+      and s.erased_at is null
+    returning w.is_stop_requested
+    into is_stop_requested;
     if found then
         return case when is_stop_requested then 'stop' else 'written' end;
     end if;

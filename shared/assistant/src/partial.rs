@@ -115,15 +115,16 @@ impl Partial {
         while self.is_due(next, stored.bytes).await {
             next = Instant::now() + WRITE_INTERVAL;
             let (text, characters_through) = self.since(stored.bytes);
-            let piece = (!text.is_empty()).then(|| StreamPiece {
+            let piece = StreamPiece {
                 number: stored.pieces + 1,
                 text: &text,
                 characters_through,
-            });
+            };
             let written = streams::write(store, caller, turn, piece).await;
             match written {
                 Ok(Written::Kept) => {
-                    stored.pieces += i32::from(piece.is_some());
+                    // An empty piece is replaced by the next one.
+                    stored.pieces += i32::from(!text.is_empty());
                     stored.bytes += text.len();
                 }
                 Ok(Written::Emptied) => {

@@ -95,7 +95,7 @@ pub struct Streamed {
     pub text: String,
 }
 
-/// Stores the next piece of a turn's answer, or only that the turn is alive.
+/// Stores the next piece of a turn's answer, and that the turn is alive. The piece may be empty.
 ///
 /// # Errors
 /// A database problem; then it may be stored or not, and can be written again.
@@ -103,7 +103,7 @@ pub async fn write(
     store: &Store,
     caller: &Caller,
     turn: &Turn,
-    piece: Option<StreamPiece<'_>>,
+    piece: StreamPiece<'_>,
 ) -> Result<Written, Problem> {
     let rows = store
         .query(
@@ -114,9 +114,9 @@ pub async fn write(
                 (&caller.owner_key(), Type::TEXT),
                 (&turn.lease_id, Type::UUID),
                 (&turn.question_seq, Type::INT8),
-                (&piece.map(|piece| piece.number), Type::INT4),
-                (&piece.map(|piece| piece.text), Type::TEXT),
-                (&piece.map(|piece| piece.characters_through), Type::INT4),
+                (&piece.number, Type::INT4),
+                (&piece.text, Type::TEXT),
+                (&piece.characters_through, Type::INT4),
             ],
         )
         .await?;
