@@ -169,6 +169,8 @@ violations as (
         select session_id, 'feedback' from public.chat_feedback
         union all
         select session_id, 'search entries' from public.chat_search
+        union all
+        select session_id, 'streams' from public.chat_streams
     ) parts
     where not exists (
         select from public.chat_sessions s where s.session_id = parts.session_id

@@ -97,6 +97,12 @@ async fn every_violation_names_its_session() {
              select session_id, 1, now(), 'user', 1, '' from chat_sessions;
              delete from chat_messages; delete from chat_sessions",
         ),
+        (
+            "erased",
+            "insert into chat_streams (session_id, lease_id, question_seq)
+             select session_id, gen_random_uuid(), 3 from chat_sessions;
+             delete from chat_messages; delete from chat_sessions",
+        ),
     ];
     for (invariant, statement) in breaks {
         let api = TestApi::start().await;
