@@ -151,14 +151,19 @@ pub fn recommended(function_calls: &[Value]) -> Vec<Value> {
     for call in function_calls {
         let found = call["result"].as_array();
         if call["name"] == FUNCTION_NAME {
-            for recording in found.into_iter().flatten() {
-                if !recordings.contains(recording) {
-                    recordings.push(recording.clone());
-                }
-            }
+            add_new(&mut recordings, found.into_iter().flatten());
         }
     }
     recordings
+}
+
+/// Adds those of the recordings that are not there yet.
+pub fn add_new<'a>(recordings: &mut Vec<Value>, found: impl IntoIterator<Item = &'a Value>) {
+    for recording in found {
+        if !recordings.contains(recording) {
+            recordings.push(recording.clone());
+        }
+    }
 }
 
 #[cfg(test)]

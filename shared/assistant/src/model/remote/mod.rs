@@ -21,7 +21,7 @@ use super::delivery::Delivery;
 use super::draft::Draft;
 use super::failure::{ModelFailure, describe, failure};
 use super::provider::{bedrock_model, identify, require_region, usable_key};
-use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME};
+use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME, add_new};
 
 /// How many rounds of function calls the model may make before it has to answer.
 const MAX_ROUNDS: usize = 5;
@@ -189,11 +189,7 @@ impl Remote {
         let result = match &self.catalogue {
             Some(catalogue) if call.fn_name == FUNCTION_NAME => {
                 let recordings = catalogue.recommend(&call.fn_arguments);
-                for recording in &recordings {
-                    if !progress.audio_files.contains(recording) {
-                        progress.audio_files.push(recording.clone());
-                    }
-                }
+                add_new(&mut progress.audio_files, &recordings);
                 Value::Array(recordings)
             }
             _ => json!({ "error": "there is no such function" }),
