@@ -137,16 +137,11 @@ pub async fn respond<E: Endpoint>(
     request: lambda_http::Request,
 ) -> http::Response<Body> {
     let found = Route::find(E::ROUTES, request.method(), request.uri().path());
-    let line = LineStart {
-        reporter: Arc::clone(reporter),
-        function: E::NAME,
-        route: found
-            .as_ref()
-            .map_or_else(|_| first_path::<E>(), |(route, _)| route.path),
-        method: request.method().clone(),
-        request_id: request_id(&request),
-        started: Instant::now(),
-    };
+    let path = found
+        .as_ref()
+        .map_or_else(|_| first_path::<E>(), |(route, _)| route.path);
+    let method = request.method().clone();
+    let line = LineStart::new::<E>(reporter, path, method, request_id(&request));
     let handled = observed::of(handle(endpoint, found, request)).await;
     answered(line, handled)
 }
@@ -158,14 +153,7 @@ pub fn refuse<E: Endpoint>(
     reporter: &Arc<Reporter>,
     request_id: String,
 ) -> http::Response<Body> {
-    let line = LineStart {
-        reporter: Arc::clone(reporter),
-        function: E::NAME,
-        route: first_path::<E>(),
-        method: Method::default(),
-        request_id,
-        started: Instant::now(),
-    };
+    let line = LineStart::new::<E>(reporter, first_path::<E>(), Method::default(), request_id);
     answered(line, (Err(problem), Observed::default()))
 }
 
@@ -185,6 +173,22 @@ struct LineStart {
 }
 
 impl LineStart {
+    fn new<E: Endpoint>(
+        reporter: &Arc<Reporter>,
+        route: &'static str,
+        method: Method,
+        request_id: String,
+    ) -> Self {
+        Self {
+            reporter: Arc::clone(reporter),
+            function: E::NAME,
+            route,
+            method,
+            request_id,
+            started: Instant::now(),
+        }
+    }
+
     fn end(&self, problem: Option<&Problem>, observed: Observed) {
         self.reporter.report(Outcome {
             function: self.function,
