@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Redirect};
-use openssl::pkey::PKey;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 
 use support::TestApi;
 use support::api::Answer;
-use support::issuer::{Issuer, SigningKey, encoded, signed};
+use support::issuer::{Issuer, SigningKey};
 use support::local_run::{LocalRun, run};
 use support::postgres;
 
@@ -185,31 +184,8 @@ async fn a_session_is_its_owners_and_no_one_elses() {
 async fn a_token_that_is_not_valid_lets_no_one_in_and_says_why() {
     let issuer = Issuer::start().await;
     let api = api(&issuer).await;
-    let good = issuer.claims("alice");
-    let key = issuer.key();
-    let with = |name: &str, value: Value| {
-        let mut claims = good.clone();
-        claims[name] = value;
-        key.sign(&claims)
-    };
-    let unsigned = encoded(&json!({ "alg": "none", "kid": "first" }), &good) + ".";
-    let hmac = PKey::hmac(&key.public_pem()).unwrap();
-    let hmac = signed(
-        &encoded(&json!({ "alg": "HS256", "kid": "first" }), &good),
-        &hmac,
-    );
-    for (token, expected) in [
-        (with("exp", json!(1_700_000_000)), "expired"),
-        (with("iss", json!("http://127.0.0.1:1")), "issuer"),
-        (with("aud", json!("another")), "audience"),
-        (with("sub", json!(" ")), "subject"),
-        (SigningKey::new("first").sign(&good), "signature"),
-        (SigningKey::new("other").sign(&good), "kid"),
-        (unsigned, "read"),
-        (hmac, "alg"),
-        ("hunter2".to_owned(), "read"),
-        (String::new(), "read"),
-    ] {
+    let secret = ("hunter2".to_owned(), "read");
+    for (token, expected) in issuer.invalid_tokens().into_iter().chain([secret]) {
         let answer = api.with_token(&*token).service_status().await;
         let detail = answer.assert_problem(401, "unauthorized");
         let why = answer.headers["www-authenticate"].to_str().unwrap();

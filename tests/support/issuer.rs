@@ -56,7 +56,7 @@ impl SigningKey {
     }
 
     /// Its public half, as PEM.
-    pub fn public_pem(&self) -> Vec<u8> {
+    fn public_pem(&self) -> Vec<u8> {
         self.key.public_key_to_pem().unwrap()
     }
 
@@ -118,6 +118,32 @@ impl Issuer {
         self.key().sign(&self.claims(subject))
     }
 
+    /// Tokens that look like its own and are not valid, each with a word that says why.
+    pub fn invalid_tokens(&self) -> Vec<(String, &'static str)> {
+        let (good, key) = (self.claims("alice"), self.key());
+        let with = |name: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[name] = value;
+            key.sign(&claims)
+        };
+        let unsigned = encoded(&json!({ "alg": "none", "kid": key.id }), &good) + ".";
+        let header = json!({ "alg": "HS256", "kid": key.id });
+        let hmac = PKey::hmac(&key.public_pem()).unwrap();
+        vec![
+            (with("exp", json!(1_700_000_000)), "expired"),
+            (with("iss", json!("http://127.0.0.1:1")), "issuer"),
+            (with("iss", json!(format!("{}/", self.name))), "issuer"),
+            (with("aud", json!("another")), "audience"),
+            (with("sub", json!(" ")), "subject"),
+            (SigningKey::new(&key.id).sign(&good), "signature"),
+            (SigningKey::new("other").sign(&good), "kid"),
+            (unsigned, "read"),
+            (signed(&encoded(&header, &good), &hmac), "alg"),
+            ("2YotnFZFEjr1zCsicMWpAA".to_owned(), "opaque"),
+            (String::new(), "read"),
+        ]
+    }
+
     /// The claims of a good token of this subject.
     pub fn claims(&self, subject: &str) -> Value {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -156,7 +182,7 @@ async fn keys(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The signed part of a token.
-pub fn encoded(header: &Value, claims: &Value) -> String {
+fn encoded(header: &Value, claims: &Value) -> String {
     format!(
         "{}.{}",
         base64(header.to_string()),
@@ -165,7 +191,7 @@ pub fn encoded(header: &Value, claims: &Value) -> String {
 }
 
 /// A token of this signed part, with a key for SHA-256.
-pub fn signed(text: &str, key: &PKey<Private>) -> String {
+fn signed(text: &str, key: &PKey<Private>) -> String {
     let mut signer = Signer::new(MessageDigest::sha256(), key).unwrap();
     let signature = signer.sign_oneshot_to_vec(text.as_bytes()).unwrap();
     format!("{text}.{}", base64(signature))
