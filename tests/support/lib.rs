@@ -3,6 +3,7 @@
 // A helper that cannot continue fails its test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod agent;
 pub mod api;
 pub mod aws;
 pub mod contract;

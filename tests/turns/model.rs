@@ -1,7 +1,6 @@
 //! Models over real HTTP: the requests they get, the answers that are stored, and their failures.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use assistant::AssistantConfig;
@@ -353,62 +352,6 @@ async fn a_stored_answer_has_a_size_limit() {
 }
 
 #[tokio::test]
-async fn a_model_finds_recordings_by_calling_the_function() {
-    let mut catalogue = tempfile::NamedTempFile::new().unwrap();
-    let recordings = json!([
-        { "title": "Deep sleep", "url": "https://example.com/1.mp3" },
-        { "title": "Morning run", "url": "https://example.com/2.mp3" },
-    ]);
-    write!(catalogue, "{recordings}").unwrap();
-    let model = ModelServer::start([
-        Reply::Call("recommend_audio", json!({ "topic": "sleep" })),
-        Reply::Call("delete_everything", json!({})),
-        text("Try Deep sleep."),
-    ])
-    .await;
-    let mut settings = model.settings().to_vec();
-    settings.push(("AUDIO_CATALOGUE", catalogue.path().to_str().unwrap()));
-    let api = TestApi::with_settings(&settings).await;
-
-    let answer = api.chat(json!({ "query": "I cannot sleep" })).await;
-
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.body["response"], "Try Deep sleep.");
-    assert_eq!(answer.body["audio_files"], json!([recordings[0]]));
-    assert_eq!(answer.body["audio_provided"], true);
-    assert_eq!(
-        answer.body["function_calls"],
-        json!([
-            {
-                "name": "recommend_audio", "arguments": { "topic": "sleep" },
-                "result": [recordings[0]],
-            },
-            {
-                "name": "delete_everything", "arguments": {},
-                "result": { "error": "there is no such function" },
-            },
-        ])
-    );
-    assert_eq!(
-        answer.body["usage"],
-        json!({ "input_tokens": 36, "output_tokens": 90 })
-    );
-    let requests = model.requests();
-    assert_eq!(
-        requests[0]["tools"][0]["function"]["name"],
-        "recommend_audio"
-    );
-    let returned = requests[1]["messages"]
-        .as_array()
-        .unwrap()
-        .last()
-        .unwrap()
-        .clone();
-    assert_eq!(returned["role"], "tool");
-    assert!(returned["content"].as_str().unwrap().contains("Deep sleep"));
-}
-
-#[tokio::test]
 async fn questions_that_were_never_answered_are_joined_with_the_next() {
     let failure = Reply::Raw(500, "application/json", "{}".into());
     let model = ModelServer::start([failure, text("both")]).await;
@@ -614,7 +557,7 @@ async fn the_provider_follows_from_the_name_of_the_model() {
             AssistantConfig::read(|name| settings.get(name).map(|value| value.to_string()))
                 .await
                 .unwrap();
-        let description = config.model.description();
+        let description = config.agent.models().description();
         assert!(description.contains(expected), "{description}");
         assert!(!description.contains("hunter2"), "{description}");
     }

@@ -8,6 +8,7 @@ pub mod export;
 pub mod feedback;
 pub mod listing;
 pub mod messages;
+pub mod recordings;
 pub mod rights;
 mod room;
 pub mod search;
