@@ -29,6 +29,7 @@ pub async fn greet(agent: &Agent, delivery: Delivery<'_>) -> Result<Answer, Mode
     let conversation = Conversation {
         context: &[],
         question: "Hello",
+        has_recordings: false,
     };
     agent
         .answer(&store, &caller, conversation, until, delivery)

@@ -25,6 +25,7 @@ pub mod proxy;
 pub mod python;
 pub mod stream;
 pub mod tls_server;
+pub mod tool_server;
 pub mod yaml;
 
 pub use api::TestApi;

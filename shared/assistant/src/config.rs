@@ -7,7 +7,7 @@ use shared::settings::{self, SettingsError};
 use shared::store::turns::ContextLimits;
 
 use crate::agent::Agent;
-use crate::model::{Model, Models, Remote};
+use crate::model::{Model, Models, Rank, Remote};
 use crate::tools::{self, Limits, Recordings, Samples, Tools};
 
 const DEFAULT_SYSTEM_PROMPT: &str = "You are DAISSY, an assistant that advises people and \
@@ -135,7 +135,9 @@ async fn models(variable: impl Fn(&str) -> Option<String>) -> Result<Models, Set
         }
         None => Model::BuiltIn,
         Some(name) if name == Model::BUILT_IN => Model::BuiltIn,
-        Some(name) => Model::Remote(Box::new(Remote::new(&name, base_url, &variable).await?)),
+        Some(name) => Model::Remote(Box::new(
+            Remote::new(&name, Rank::First, base_url, &variable).await?,
+        )),
     };
     let mut fallbacks = Vec::new();
     let names = variable("MODEL_FALLBACKS").unwrap_or_default();
@@ -150,7 +152,7 @@ async fn models(variable: impl Fn(&str) -> Option<String>) -> Result<Models, Set
                 "the built-in model is for trying the product out, and no fallback",
             ))
         } else {
-            Remote::new(name, base_url, &variable).await
+            Remote::new(name, Rank::Fallback, base_url, &variable).await
         };
         let model = model.map_err(|error| error.of("MODEL_FALLBACKS"))?;
         fallbacks.push(Model::Remote(Box::new(model)));

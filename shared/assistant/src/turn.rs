@@ -304,6 +304,7 @@ impl Assistant {
         let conversation = Conversation {
             context: &turn.context,
             question: &question.content,
+            has_recordings: turn.has_recordings,
         };
         self.config
             .agent

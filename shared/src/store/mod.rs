@@ -8,7 +8,6 @@ pub mod export;
 pub mod feedback;
 pub mod listing;
 pub mod messages;
-pub mod recordings;
 pub mod rights;
 mod room;
 pub mod search;

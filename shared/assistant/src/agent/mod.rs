@@ -41,6 +41,8 @@ pub struct Conversation<'a> {
     pub context: &'a [ContextMessage],
     /// The user's text.
     pub question: &'a str,
+    /// Whether there is a recording to recommend.
+    pub has_recordings: bool,
 }
 
 impl Agent {
@@ -83,14 +85,18 @@ impl Agent {
         };
         let mut progress = Progress::new(Draft::new(sink), self.tools.limits());
         let mut attempts = self.models.attempts(until, silence);
-        let Conversation {
-            mut context,
-            question,
-        } = conversation;
+        let mut context = conversation.context;
+        let tools = self.offered(conversation.has_recordings);
         // Calls and their results.
         let mut called: Vec<ChatMessage> = Vec::new();
         loop {
-            let request = self.request(context, question, &called);
+            let request = ChatRequest::from_system(self.system_prompt.as_str())
+                .append_messages(alternating(context, conversation.question))
+                .append_messages(called.iter().cloned());
+            let request = match &tools[..] {
+                [] => request,
+                tools => request.with_tools(tools.iter().cloned()),
+            };
             let mut response = match self.round(&mut attempts, request, &mut progress).await {
                 Err(failure)
                     if failure.is_context_exceeded()
@@ -126,26 +132,15 @@ impl Agent {
         }
     }
 
-    fn request(
-        &self,
-        context: &[ContextMessage],
-        question: &str,
-        called: &[ChatMessage],
-    ) -> ChatRequest {
-        let tools = self.tools.definitions().into_iter().map(|definition| {
+    /// The functions that a model may call. Without recordings there is nothing to search.
+    fn offered(&self, has_recordings: bool) -> Vec<Tool> {
+        let definitions = self.tools.definitions(has_recordings).into_iter();
+        let tools = definitions.map(|definition| {
             Tool::new(definition.name)
                 .with_description(definition.description)
                 .with_schema(definition.parameters.clone())
         });
-        let tools: Vec<Tool> = tools.collect();
-        let request = ChatRequest::from_system(self.system_prompt.as_str())
-            .append_messages(alternating(context, question))
-            .append_messages(called.iter().cloned());
-        if tools.is_empty() {
-            request
-        } else {
-            request.with_tools(tools)
-        }
+        tools.collect()
     }
 
     async fn round(

@@ -95,4 +95,11 @@ mod tests {
             assert!(!is_forbidden(address.parse().unwrap()), "{address}");
         }
     }
+
+    #[tokio::test]
+    async fn a_name_does_not_lead_to_a_forbidden_address() {
+        let resolved = |name: &str| Guarded.resolve(name.parse().unwrap());
+        assert!(resolved("169.254.169.254").await.is_err());
+        assert!(resolved("localhost").await.is_ok());
+    }
 }

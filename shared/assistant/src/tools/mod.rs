@@ -78,10 +78,10 @@ impl Tools {
         self.recordings.limits()
     }
 
-    /// The functions as a model sees them.
+    /// The functions as a model sees them, the search only if there are recordings.
     #[must_use]
-    pub fn definitions(&self) -> Vec<Definition<'_>> {
-        let search = std::iter::once(self.recordings.definition());
+    pub fn definitions(&self, has_recordings: bool) -> Vec<Definition<'_>> {
+        let search = self.recordings.definition(has_recordings).into_iter();
         search
             .chain(self.endpoints.iter().map(Endpoint::definition))
             .collect()

@@ -96,12 +96,13 @@ impl Recordings {
         self.limits
     }
 
-    pub(super) fn definition(&self) -> Definition<'_> {
-        Definition {
+    /// The function as a model sees it; `None` if there is nothing to search.
+    pub(super) fn definition(&self, has_recordings: bool) -> Option<Definition<'_>> {
+        (has_recordings || self.samples == Samples::WhileEmpty).then(|| Definition {
             name: FUNCTION_NAME,
             description: DESCRIPTION,
             parameters: &PARAMETERS,
-        }
+        })
     }
 
     /// Runs the function on the arguments of a call. An error is a sentence for the model.

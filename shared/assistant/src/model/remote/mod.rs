@@ -13,7 +13,7 @@ use shared::settings::SettingsError;
 use super::bedrock::Bedrock;
 use super::draft::Draft;
 use super::failure::{ModelFailure, describe, failure};
-use super::provider::{bedrock_model, identify, require_region, usable_key};
+use super::provider::{Rank, bedrock_model, identify, require_region, usable_key};
 
 /// Timeout for connecting to the provider.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub enum Remote {
 impl Remote {
     /// Finds the provider of a model: by its prefix (`ollama::llama3`), else by its name, else a
     /// server that speaks OpenAI's protocol at `base_url`. `variable` returns the provider's key,
-    /// or the ARN of the secret that holds it; the secret is fetched now. The provider is not
+    /// or the ARN of the secret that holds it; that is fetched now. The provider is not
     /// contacted yet.
     ///
     /// # Errors
@@ -38,6 +38,7 @@ impl Remote {
     /// fetched.
     pub async fn new(
         name: &str,
+        rank: Rank,
         base_url: Option<String>,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, SettingsError> {
@@ -54,7 +55,7 @@ impl Remote {
                 let region = require_region().await?;
                 Ok(Self::Bedrock(Bedrock::new(client, model, region, base_url)))
             }
-            None => through_genai(client, name, base_url, variable).await,
+            None => through_genai(client, name, rank, base_url, variable).await,
         }
     }
 
@@ -108,6 +109,7 @@ impl Remote {
 async fn through_genai(
     client: reqwest::Client,
     name: &str,
+    rank: Rank,
     base_url: Option<String>,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<Remote, SettingsError> {
@@ -122,7 +124,7 @@ async fn through_genai(
         .map_err(|error| {
             SettingsError::new(format!("MODEL {name} cannot be used: {}", describe(&error)))
         })?;
-    target.auth = usable_key(name, target.auth, base_url.is_some(), variable).await?;
+    target.auth = usable_key(name, rank, target.auth, base_url.is_some(), variable).await?;
     if let Some(base_url) = base_url {
         target.endpoint = Endpoint::from_owned(base_url);
     }
