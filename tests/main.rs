@@ -36,6 +36,7 @@ mod turns {
         pub mod streamed;
     }
     mod outages;
+    mod recommendations;
     mod record;
     mod repetition;
     mod retries;

@@ -23,6 +23,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
+pub mod recordings;
 pub mod stream;
 pub mod tls_server;
 pub mod tool_server;
