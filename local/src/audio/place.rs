@@ -48,7 +48,10 @@ impl Place {
     }
 
     pub(super) async fn close(self) {
-        self.database.close().await;
+        let Self { database, store } = self;
+        // Its connections end before the server does.
+        drop(store);
+        database.close().await;
     }
 }
 
