@@ -138,6 +138,7 @@ pub(crate) async fn start(
         tell(&format!("tokens    of {tokens}"));
     }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
+    assistant_config.import_recordings(&store).await;
     let router = router(store, assistant_config, Reporter::to_log(), access);
     Ok((database, router))
 }

@@ -10,7 +10,9 @@ fn main() -> Result<(), lambda_http::Error> {
     run(|store| {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
-            Ok(Chat::new(Arc::new(Assistant::new(store, config))))
+            let assistant = Assistant::new(store, config);
+            assistant.prepare().await;
+            Ok(Chat::new(Arc::new(assistant)))
         })
     })
 }

@@ -11,6 +11,7 @@ fn main() -> Result<(), lambda_http::Error> {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
             let assistant = Arc::new(Assistant::new(store.clone(), config));
+            assistant.prepare().await;
             Ok(Stream::new(store, assistant))
         })
     })

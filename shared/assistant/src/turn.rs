@@ -70,6 +70,12 @@ impl Assistant {
         Self { store, config }
     }
 
+    /// Imports the recordings of `AUDIO_CATALOGUE`, which is for the start. A database that is down then is a
+    /// warning in the log, and the next turn tries again. Returns whether there is one to recommend because of it.
+    pub async fn prepare(&self) -> bool {
+        self.config.import_recordings(&self.store).await
+    }
+
     /// The name of the model, unless its provider gives answers another one.
     #[must_use]
     pub fn model(&self) -> &str {
@@ -301,10 +307,12 @@ impl Assistant {
         until: Instant,
         delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
+        // Done before, unless the database could not be reached at the start.
+        let has_new_ones = self.prepare().await;
         let conversation = Conversation {
             context: &turn.context,
             question: &question.content,
-            has_recordings: turn.has_recordings,
+            has_recordings: turn.has_recordings || has_new_ones,
         };
         self.config
             .agent

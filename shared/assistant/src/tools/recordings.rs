@@ -1,6 +1,6 @@
 //! The function with which a model finds recordings in the catalogue, and which of them are recommended.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 use shared::caller::Caller;
@@ -8,6 +8,7 @@ use shared::store::Store;
 use shared::store::recordings::{self, Found, Given, Recording, Search};
 
 use super::{Definition, Returned};
+use crate::embeddings::Embeddings;
 
 /// The name of the function.
 pub const FUNCTION_NAME: &str = "search_audio_resources";
@@ -56,6 +57,7 @@ static SAMPLES: LazyLock<Vec<Recording>> = LazyLock::new(|| {
 pub struct Recordings {
     samples: Samples,
     limits: Limits,
+    embeddings: Option<Arc<Embeddings>>,
 }
 
 /// Whether invented recordings are found.
@@ -86,10 +88,14 @@ pub struct Recommendation {
 }
 
 impl Recordings {
-    /// A search that returns what is relevant enough.
+    /// A search that returns what is relevant enough, also by its meaning if there is a model that says it.
     #[must_use]
-    pub fn new(samples: Samples, limits: Limits) -> Self {
-        Self { samples, limits }
+    pub fn new(samples: Samples, limits: Limits, embeddings: Option<Arc<Embeddings>>) -> Self {
+        Self {
+            samples,
+            limits,
+            embeddings,
+        }
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -121,10 +127,14 @@ impl Recordings {
                 only_if_empty: true,
             }),
         };
+        let embedding = match &self.embeddings {
+            Some(embeddings) => embeddings.of_query(&query).await,
+            None => None,
+        };
         let search = Search {
             query: &query,
             context: context.as_deref(),
-            embedding: None,
+            embedding: embedding.as_ref(),
             given,
             limit: MAX_FOUND,
         };
