@@ -8,6 +8,7 @@ pub mod export;
 pub mod feedback;
 pub mod listing;
 pub mod messages;
+pub mod recordings;
 pub mod rights;
 mod room;
 pub mod search;
@@ -73,6 +74,23 @@ impl Store {
             .query_at_length(caller.deadline, statement.sql, parameters)
             .await;
         self.explained(caller.deadline, Role::App, answered).await
+    }
+
+    /// Runs a statement on the catalogue of recordings, which may take until `deadline`.
+    ///
+    /// # Errors
+    /// [`DatabaseError`].
+    async fn catalogue(
+        &self,
+        deadline: Instant,
+        statement: Statement,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, DatabaseError> {
+        let answered = self
+            .database
+            .query_at_length(deadline, statement.sql, parameters)
+            .await;
+        self.explained(deadline, Role::App, answered).await
     }
 
     /// Runs a statement of `maintain`, which may take until `deadline`.

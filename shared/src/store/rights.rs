@@ -31,6 +31,12 @@ const REQUIRED: &[(&str, &str)] = &[
     ("chat_search", "SELECT"),
     ("chat_search_parts", "SELECT"),
     ("chat_search_state", "SELECT"),
+    ("audio_resources", "SELECT"),
+    ("audio_resources", "INSERT"),
+    ("audio_resources", "UPDATE"),
+    ("audio_words", "SELECT"),
+    ("audio_words", "INSERT"),
+    ("audio_words", "UPDATE"),
     ("refinery_schema_history", "SELECT"),
 ];
 
@@ -46,6 +52,12 @@ const CALLED: &[&str] = &[
     "chat_read_stream_v1",
     "chat_search_v1",
     "chat_search_text_v1",
+    "audio_search_v1",
+    "audio_index_v1",
+    "audio_configuration_v1",
+    "audio_text_v1",
+    "audio_vector_v1",
+    "audio_recording_vector_v1",
 ];
 
 /// The rights on tables that `maintain` uses, besides those on the parts of a session.
@@ -64,6 +76,11 @@ const REQUIRED_TO_MAINTAIN: &[(&str, &str)] = &[
     ("chat_search_parts", "DELETE"),
     ("chat_search_state", "SELECT"),
     ("chat_search_state", "UPDATE"),
+    ("audio_resources", "SELECT"),
+    ("audio_resources", "DELETE"),
+    ("audio_words", "SELECT"),
+    ("audio_words", "INSERT"),
+    ("audio_words", "UPDATE"),
 ];
 
 /// The functions in the database that `maintain` calls.

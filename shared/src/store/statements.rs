@@ -27,6 +27,8 @@ pub enum Scope {
     Owner,
     /// No session.
     Schema,
+    /// No session: the catalogue of recordings, which every place has in full.
+    Catalogue,
     /// All sessions, and only by `maintain`.
     Maintain,
 }
@@ -210,7 +212,111 @@ pub const SERVICE_STATUS: Statement = Statement {
     sql: include_str!("sql/service_status.sql"),
 };
 
-/// All that requests run.
+/// Finds recordings.
+pub const SEARCH_RECORDINGS: Statement = Statement {
+    name: "search recordings",
+    scope: Scope::Catalogue,
+    sql: "select * from public.audio_search_v1($1, $2, $3, $4, $5, $6, $7)",
+};
+
+/// Names the recordings among some that are in the catalogue.
+pub const KNOWN_RECORDINGS: Statement = Statement {
+    name: "known recordings",
+    scope: Scope::Catalogue,
+    sql: "
+        select r.audio_id, r.location
+        from public.audio_resources r
+        where r.audio_id = any($1)
+        order by r.audio_id
+        limit 1000",
+};
+
+/// Names the recordings among some that are new or differ from what is stored.
+pub const CHANGED_RECORDINGS: Statement = Statement {
+    name: "changed recordings",
+    scope: Scope::Catalogue,
+    sql: "
+        select g.place
+        from unnest($1, $2) with ordinality g (audio_id, digest, place)
+        left join public.audio_resources r on r.audio_id = g.audio_id
+        where r.digest is distinct from g.digest
+        order by g.place",
+};
+
+/// Adds recordings to the catalogue and changes those that differ.
+pub const PUT_RECORDINGS: Statement = Statement {
+    name: "put recordings",
+    scope: Scope::Catalogue,
+    sql: include_str!("sql/put_recordings.sql"),
+};
+
+/// Reads recordings that have no embedding of a model.
+pub const WITHOUT_EMBEDDING: Statement = Statement {
+    name: "recordings without an embedding",
+    scope: Scope::Catalogue,
+    sql: "
+        select
+            r.audio_id, r.updated_at, r.title, r.tags, r.summary,
+            left(r.transcript, 10000) as transcript
+        from public.audio_resources r
+        where r.is_active
+          and r.embedding_model is distinct from $1
+          and ($2::uuid is null or r.audio_id > $2)
+        order by r.audio_id
+        limit $3",
+};
+
+/// Stores embeddings of recordings.
+pub const SET_EMBEDDINGS: Statement = Statement {
+    name: "set embeddings",
+    scope: Scope::Catalogue,
+    sql: include_str!("sql/set_embeddings.sql"),
+};
+
+/// Makes the indexes that need an extension of the server.
+pub const INDEX_RECORDINGS: Statement = Statement {
+    name: "index recordings",
+    scope: Scope::Catalogue,
+    sql: "select public.audio_index_v1()",
+};
+
+/// Reads a page of the catalogue.
+pub const LIST_RECORDINGS: Statement = Statement {
+    name: "list recordings",
+    scope: Scope::Catalogue,
+    sql: "
+        select
+            r.audio_id, r.filename, r.location, r.title, r.summary, r.language, r.duration_seconds, r.tags,
+            r.metadata, r.is_active, r.embedding_model,
+            coalesce(length(r.transcript), 0) as transcript_characters
+        from public.audio_resources r
+        where $1::uuid is null
+           or r.audio_id > $1
+        order by r.audio_id
+        limit $2",
+};
+
+/// Deletes recordings.
+pub const REMOVE_RECORDINGS: Statement = Statement {
+    name: "remove recordings",
+    scope: Scope::Catalogue,
+    sql: include_str!("sql/remove_recordings.sql"),
+};
+
+/// All that concern the catalogue of recordings.
+pub const OF_CATALOGUE: &[Statement] = &[
+    SEARCH_RECORDINGS,
+    KNOWN_RECORDINGS,
+    CHANGED_RECORDINGS,
+    PUT_RECORDINGS,
+    WITHOUT_EMBEDDING,
+    SET_EMBEDDINGS,
+    INDEX_RECORDINGS,
+    LIST_RECORDINGS,
+    REMOVE_RECORDINGS,
+];
+
+/// All other statements that requests run.
 pub const ALL: &[Statement] = &[
     BEGIN_TURN,
     FINISH_TURN,
