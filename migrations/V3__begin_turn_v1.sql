@@ -41,6 +41,8 @@ create function public.chat_begin_turn_v1(
     out question_seq bigint,
     out context_roles text[],
     out context_contents text[],
+    -- Whether there is a recording to recommend.
+    out has_recordings boolean,
     out response_id uuid,
     out answer_seq bigint,
     out content text,
@@ -198,6 +200,7 @@ begin
     end if;
 
     outcome := 'started';
+    has_recordings := exists (select from public.audio_resources r where r.is_active);
     for earlier in
         select m.role, m.content, m.characters
         from public.chat_messages m

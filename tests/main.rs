@@ -34,12 +34,15 @@ mod turns {
         mod answers;
         mod bedrock;
         mod failures;
-        mod streamed;
+        pub mod streamed;
     }
     mod outages;
+    mod recommendations;
     mod record;
     mod repetition;
+    mod retries;
     mod stream_faults;
+    mod tools;
 }
 
 /// What is erased, and what is kept.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use assistant::{AssistantConfig, Delivery, Piece};
 use serde_json::json;
+use support::agent::greet;
 
 #[allow(clippy::expect_used, clippy::print_stdout)]
 #[tokio::main(flavor = "current_thread")]
@@ -13,13 +14,13 @@ async fn main() {
     let mut sink = |piece: Piece<'_>| match piece {
         Piece::Text(text) => println!("{}", json!({ "text": text })),
         Piece::FunctionCall(call) => println!("{}", json!({ "function_call": call })),
+        Piece::Recordings(recordings) => println!("{}", json!({ "recordings": recordings })),
     };
     let delivery = Delivery::Streamed {
         sink: &mut sink,
         silence: Duration::from_secs(1),
     };
-    let answer = config.model.answer("Be brief.", &[], "Hello", delivery);
-    match answer.await {
+    match greet(&config.agent, delivery).await {
         Ok(answer) => println!(
             "{}",
             json!({

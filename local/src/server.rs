@@ -135,7 +135,7 @@ pub(crate) async fn start(
     tell(&format!("schema    {schema}"));
     tell(&format!(
         "model     {}",
-        assistant_config.model.description()
+        assistant_config.agent.models().description()
     ));
     if let Some(tokens) = access.tokens().description() {
         tell(&format!("tokens    of {tokens}"));

@@ -70,3 +70,22 @@ where
         ))),
     }
 }
+
+/// A number from 0 to 1; `None` if the variable is unset or empty.
+///
+/// # Errors
+/// [`SettingsError`], which names the variable.
+pub fn share(
+    variable: impl Fn(&str) -> Option<String>,
+    name: &str,
+) -> Result<Option<f64>, SettingsError> {
+    let Some(text) = text(variable, name) else {
+        return Ok(None);
+    };
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(Some(share)),
+        _ => Err(SettingsError::new(format!(
+            "{name} must be a number from 0 to 1, such as 0.5"
+        ))),
+    }
+}

@@ -3,6 +3,7 @@
 // A helper that cannot continue fails its test.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+pub mod agent;
 pub mod api;
 pub mod aws;
 pub mod contract;
@@ -22,8 +23,10 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 pub mod python;
+pub mod recordings;
 pub mod stream;
 pub mod tls_server;
+pub mod tool_server;
 pub mod yaml;
 
 pub use api::TestApi;

@@ -28,6 +28,8 @@ pub enum Reply {
     Redirect(String),
     /// Answers with a status and a body.
     Raw(u16, &'static str, String),
+    /// Refuses with a status, and says how long not to ask again, in the words of `retry-after`.
+    Refused(u16, &'static str),
     /// Streams an answer of this content type.
     Stream(&'static str, Vec<Part>),
     /// Answers with a text after this delay.
@@ -182,6 +184,10 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Reply::Message(message) => (message, "tool_calls"),
         Reply::Redirect(location) => {
             return (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response();
+        }
+        Reply::Refused(status, retry_after) => {
+            let status = StatusCode::from_u16(status).unwrap();
+            return (status, [("retry-after", retry_after)]).into_response();
         }
         Reply::Raw(status, content_type, body) => {
             let status = StatusCode::from_u16(status).unwrap();

@@ -1,7 +1,6 @@
 //! Models over real HTTP: the requests they get, the answers that are stored, and their failures.
 
 use std::collections::HashMap;
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use assistant::AssistantConfig;
@@ -11,6 +10,7 @@ use uuid::Uuid;
 use support::api::Answer;
 use support::local_run::{LocalRun, run};
 use support::model_server::{ModelServer, Reply};
+use support::tool_server::ToolServer;
 use support::{TestApi, postgres};
 
 fn text(text: &str) -> Reply {
@@ -353,64 +353,8 @@ async fn a_stored_answer_has_a_size_limit() {
 }
 
 #[tokio::test]
-async fn a_model_finds_recordings_by_calling_the_function() {
-    let mut catalogue = tempfile::NamedTempFile::new().unwrap();
-    let recordings = json!([
-        { "title": "Deep sleep", "url": "https://example.com/1.mp3" },
-        { "title": "Morning run", "url": "https://example.com/2.mp3" },
-    ]);
-    write!(catalogue, "{recordings}").unwrap();
-    let model = ModelServer::start([
-        Reply::Call("recommend_audio", json!({ "topic": "sleep" })),
-        Reply::Call("delete_everything", json!({})),
-        text("Try Deep sleep."),
-    ])
-    .await;
-    let mut settings = model.settings().to_vec();
-    settings.push(("AUDIO_CATALOGUE", catalogue.path().to_str().unwrap()));
-    let api = TestApi::with_settings(&settings).await;
-
-    let answer = api.chat(json!({ "query": "I cannot sleep" })).await;
-
-    assert_eq!(answer.status, 200, "{}", answer.body);
-    assert_eq!(answer.body["response"], "Try Deep sleep.");
-    assert_eq!(answer.body["audio_files"], json!([recordings[0]]));
-    assert_eq!(answer.body["audio_provided"], true);
-    assert_eq!(
-        answer.body["function_calls"],
-        json!([
-            {
-                "name": "recommend_audio", "arguments": { "topic": "sleep" },
-                "result": [recordings[0]],
-            },
-            {
-                "name": "delete_everything", "arguments": {},
-                "result": { "error": "there is no such function" },
-            },
-        ])
-    );
-    assert_eq!(
-        answer.body["usage"],
-        json!({ "input_tokens": 36, "output_tokens": 90 })
-    );
-    let requests = model.requests();
-    assert_eq!(
-        requests[0]["tools"][0]["function"]["name"],
-        "recommend_audio"
-    );
-    let returned = requests[1]["messages"]
-        .as_array()
-        .unwrap()
-        .last()
-        .unwrap()
-        .clone();
-    assert_eq!(returned["role"], "tool");
-    assert!(returned["content"].as_str().unwrap().contains("Deep sleep"));
-}
-
-#[tokio::test]
 async fn questions_that_were_never_answered_are_joined_with_the_next() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([failure, text("both")]).await;
     let api = TestApi::with_settings(&model.settings()).await;
     let failed = api.chat(json!({ "query": "one" })).await;
@@ -545,7 +489,7 @@ async fn characters_that_postgres_cannot_store_are_replaced_in_an_answer() {
 
 #[tokio::test]
 async fn settings_that_cannot_be_used_are_named_and_nothing_takes_their_place() {
-    let cases: [(&[(&str, &str)], &str); 11] = [
+    let cases: [(&[(&str, &str)], &str); 16] = [
         (&[("MODEL", "mistral-large")], "no provider is known"),
         (&[("MODEL", "olama::llama3")], "no provider is known"),
         (&[("MODEL", "gpt-4o")], "OPENAI_API_KEY"),
@@ -560,6 +504,14 @@ async fn settings_that_cannot_be_used_are_named_and_nothing_takes_their_place() 
             "MODEL_TIMEOUT_SECONDS",
         ),
         (&[("CONTEXT_MESSAGES", "-1")], "CONTEXT_MESSAGES"),
+        (&[("AUDIO_MIN_RELEVANCE", "1.5")], "AUDIO_MIN_RELEVANCE"),
+        (&[("AUDIO_MAX_RECOMMENDED", "-1")], "AUDIO_MAX_RECOMMENDED"),
+        (&[("TOOLS_FILE", "/nowhere.json")], "TOOLS_FILE"),
+        (&[("MODEL_FALLBACKS", "gpt-4o")], "MODEL_FALLBACKS"),
+        (
+            &[("MODEL", "ollama::a"), ("MODEL_FALLBACKS", "built-in")],
+            "MODEL_FALLBACKS",
+        ),
         (&[("AUDIO_CATALOGUE", "/nowhere.json")], "AUDIO_CATALOGUE"),
         (&[("AUDIO_CATALOGUE", "/dev/null")], "AUDIO_CATALOGUE"),
         (
@@ -614,7 +566,7 @@ async fn the_provider_follows_from_the_name_of_the_model() {
             AssistantConfig::read(|name| settings.get(name).map(|value| value.to_string()))
                 .await
                 .unwrap();
-        let description = config.model.description();
+        let description = config.agent.models().description();
         assert!(description.contains(expected), "{description}");
         assert!(!description.contains("hunter2"), "{description}");
     }
@@ -691,7 +643,7 @@ async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
         "reasoningText": { "text": "They sleep badly.", "signature": "signed" },
     } });
     let call = json!({ "toolUse": {
-        "toolUseId": "call-1", "name": "recommend_audio", "input": { "topic": "sleep" },
+        "toolUseId": "call-1", "name": "shop", "input": { "day": "Monday" },
     } });
     let answer = |content: Value| {
         let body = json!({
@@ -714,16 +666,15 @@ async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
     let folder = tempfile::tempdir().unwrap();
     let database = postgres::migrated_database().await;
     let url = postgres::server().url(&database);
-    let catalogue = folder.path().join("catalogue.json");
-    let recordings = json!([{ "title": "Deep sleep", "file": "sleep.mp3", "tags": ["sleep"] }]);
-    std::fs::write(&catalogue, recordings.to_string()).unwrap();
+    let tools = ToolServer::start().await;
+    let declared = tools.declare("shop", "json", &json!({}));
     let profile = "arn:aws:bedrock:eu-central-1:1:inference-profile/eu.claude-v1:0";
     let model = format!("bedrock::{profile}");
     let settings = [
         ("DATABASE_URL", url.as_str()),
         ("MODEL", &model),
         ("MODEL_BASE_URL", &server.base_url),
-        ("AUDIO_CATALOGUE", catalogue.to_str().unwrap()),
+        ("TOOLS_FILE", declared.path().to_str().unwrap()),
         ("AWS_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -744,7 +695,7 @@ async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
 
     let requests = server.requests();
     let tool = &requests[0]["toolConfig"]["tools"][0]["toolSpec"];
-    assert_eq!(tool["name"], "recommend_audio");
+    assert_eq!(tool["name"], "shop");
     assert_eq!(tool["inputSchema"]["json"]["type"], "object", "{tool}");
     assert!(requests[0]["system"][0]["text"].is_string());
     let messages = requests[1]["messages"].as_array().unwrap();
@@ -757,7 +708,7 @@ async fn bedrock_gets_the_results_of_its_calls_with_its_reasoning() {
     let result = &messages[2]["content"][0]["toolResult"];
     assert_eq!(result["toolUseId"], "call-1");
     let text = result["content"][0]["text"].as_str().unwrap();
-    assert!(text.contains("Deep sleep"), "{text}");
+    assert!(text.contains("9 to 5"), "{text}");
 
     let refused = ask().await.unwrap();
     assert_eq!(
@@ -799,6 +750,35 @@ async fn the_key_of_a_secret_is_used_where_the_provider_has_no_variable() {
         let answer: Value = Answer::over_http(request).await.unwrap().body;
         assert_eq!(answer["response"], "Good day", "{answer}");
         assert_eq!(server.authorization().as_deref(), Some(expected));
+        local.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_secret_holds_one_key_for_the_first_model_or_several_by_name() {
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = r#"{ "OPENAI_API_KEY": "for-openai", "GROQ_API_KEY": "for-groq" }"#;
+    for (secret, first_key, second_key) in [
+        (keys, "Bearer for-openai", "Bearer for-groq"),
+        ("for-the-first", "Bearer for-the-first", "Bearer none"),
+    ] {
+        let first = ModelServer::start([Reply::Raw(401, "text/plain", String::new())]).await;
+        let second = ModelServer::start([text("Good day")]).await;
+        let secrets = secrets_manager(secret).await;
+        let fallbacks = format!("groq::llama={}", second.base_url);
+        let mut settings = with_secret(&url, &secrets);
+        settings.push(("MODEL_BASE_URL", &first.base_url));
+        settings.push(("MODEL_FALLBACKS", &fallbacks));
+        let local = LocalRun::start(folder.path(), &settings).await;
+        let request = reqwest::Client::new()
+            .post(format!("{}/chat", local.address))
+            .json(&json!({ "query": "Hello" }));
+        let answer: Value = Answer::over_http(request).await.unwrap().body;
+        assert_eq!(answer["response"], "Good day", "{answer}");
+        assert_eq!(first.authorization().as_deref(), Some(first_key));
+        assert_eq!(second.authorization().as_deref(), Some(second_key));
         local.stop().await;
     }
 }

@@ -153,6 +153,8 @@ async fn answer(
     let mut sink = |piece: Piece<'_>| match piece {
         Piece::Text(text) => sent.text(text),
         Piece::FunctionCall(call) => sent.function_call(call),
+        // They come with the end: better ones may still be found.
+        Piece::Recordings(_) => {}
     };
     let mut end = assistant.stream(caller, question, turn, &mut sink).await?;
     links.replace(caller, &mut end.answer.audio_files).await;

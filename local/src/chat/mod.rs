@@ -238,9 +238,7 @@ fn remark(answer: &Answer) {
 /// A recording in a line.
 fn described(recording: &Value) -> String {
     let text = |name| recording[name].as_str().map(str::to_owned);
-    let minutes = recording["duration_seconds"].as_u64();
-    let minutes = minutes.map(|seconds| format!("{} min", seconds.div_ceil(60)));
-    let parts = [text("title"), minutes, text("file")];
+    let parts = [text("title"), text("file_path")];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() {
         recording.to_string()

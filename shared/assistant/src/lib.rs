@@ -1,13 +1,15 @@
 //! The assistant: a model, the functions it may call, and the turn in which it is asked. Functions
 //! that take turns share this crate; no other crate links a model's client.
 
+mod agent;
 mod config;
 mod metrics;
 mod model;
 mod partial;
-mod recordings;
+mod tools;
 mod turn;
 
+pub use agent::{Agent, Conversation};
 pub use config::AssistantConfig;
-pub use model::{Delivery, Model, ModelFailure, Piece, Sink};
+pub use model::{Delivery, ModelFailure, Piece, Sink};
 pub use turn::{Assistant, StreamStart, TurnEnd};

@@ -13,7 +13,6 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::model::Piece;
-use crate::recordings::recommended;
 
 /// When the first text is written: soon, because a reader who comes back early has seen some.
 const FIRST_WRITE: Duration = Duration::from_millis(300);
@@ -36,6 +35,7 @@ struct Said {
     text: String,
     characters: i32,
     function_calls: Vec<Value>,
+    audio_files: Vec<Value>,
     first_text: Option<Instant>,
     is_complete: bool,
 }
@@ -71,6 +71,7 @@ impl Partial {
                 said.text.push_str(text);
             }
             Piece::FunctionCall(call) => said.function_calls.push(call.clone()),
+            Piece::Recordings(recordings) => said.audio_files = recordings.to_vec(),
         }
         drop(said);
         self.has_changed.notify_one();
@@ -80,12 +81,6 @@ impl Partial {
     pub fn complete(&self) {
         self.said().is_complete = true;
         self.has_changed.notify_one();
-    }
-
-    /// Whether nothing was said yet.
-    pub fn is_empty(&self) -> bool {
-        let said = self.said();
-        said.text.is_empty() && said.function_calls.is_empty()
     }
 
     /// When the first text was said.
@@ -99,7 +94,7 @@ impl Partial {
         let said = self.said();
         Answer {
             content: said.text.clone(),
-            audio_files: recommended(&said.function_calls),
+            audio_files: said.audio_files.clone(),
             function_calls: said.function_calls.clone(),
             model: model.to_owned(),
             finish_reason: Some("stopped".to_owned()),

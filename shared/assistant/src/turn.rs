@@ -10,12 +10,12 @@ use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
 use shared::store::turns::{
-    self, Answer, ContextMessage, Lease, Question, StoredAnswer, Timing, Turn, TurnFailure,
-    TurnStart,
+    self, Answer, Lease, Question, StoredAnswer, Timing, Turn, TurnFailure, TurnStart,
 };
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
+use crate::agent::Conversation;
 use crate::config::AssistantConfig;
 use crate::metrics;
 use crate::model::{Delivery, ModelFailure, Piece, Sink};
@@ -73,7 +73,7 @@ impl Assistant {
     /// The name of the model, unless its provider gives answers another one.
     #[must_use]
     pub fn model(&self) -> &str {
-        self.config.model.name()
+        self.config.agent.models().first().name()
     }
 
     /// The longest time that a streamed turn takes.
@@ -225,8 +225,7 @@ impl Assistant {
     ) -> Result<(Answer, Timing), Problem> {
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_timeout, caller);
-        let (context, partial) = (&turn.context, Partial::default());
-        let answer = self.answer(context, &question.content, Delivery::Whole, &partial);
+        let answer = self.answer(caller, question, turn, limit, Delivery::Whole);
         let answered = timeout_at(limit, answer).await;
         let timing = Timing {
             latency: asked.elapsed(),
@@ -258,7 +257,7 @@ impl Assistant {
                 sink: &mut said,
                 silence: self.config.model_timeout,
             };
-            let answer = self.answer(&turn.context, &question.content, delivery, &partial);
+            let answer = self.answer(caller, question, turn, limit, delivery);
             let asking = timeout_at(limit, answer);
             let keeping = partial.keep(&self.store, caller, turn);
             let (mut asking, mut keeping) = (pin!(asking), pin!(keeping));
@@ -294,39 +293,23 @@ impl Assistant {
         Ok((answer, timing))
     }
 
-    /// Asks the model, and again with ever less context while the provider reports that it is too
-    /// long, as long as nothing was said.
     async fn answer(
         &self,
-        mut context: &[ContextMessage],
-        question: &str,
-        mut delivery: Delivery<'_>,
-        partial: &Partial,
+        caller: &Caller,
+        question: &Question,
+        turn: &Turn,
+        until: Instant,
+        delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
-        let AssistantConfig {
-            model,
-            system_prompt,
-            ..
-        } = &self.config;
-        loop {
-            match model
-                .answer(system_prompt, context, question, delivery.reborrow())
-                .await
-            {
-                Err(failure)
-                    if failure.is_context_exceeded()
-                        && !context.is_empty()
-                        && partial.is_empty() =>
-                {
-                    tracing::info!(
-                        messages = context.len(),
-                        "the context is too long for the model"
-                    );
-                    context = &context[context.len().div_ceil(2)..];
-                }
-                answered => return answered,
-            }
-        }
+        let conversation = Conversation {
+            context: &turn.context,
+            question: &question.content,
+            has_recordings: turn.has_recordings,
+        };
+        self.config
+            .agent
+            .answer(&self.store, caller, conversation, until, delivery)
+            .await
     }
 
     /// The model's answer, or why there is none; `None` if it took longer than `limit`.

@@ -79,6 +79,8 @@ pub struct Turn {
     pub question_seq: i64,
     /// The messages before the question, oldest first.
     pub context: Vec<ContextMessage>,
+    /// Whether there is a recording to recommend.
+    pub has_recordings: bool,
 }
 
 impl Turn {
@@ -96,6 +98,7 @@ impl Turn {
             is_streamed: lease.is_streamed,
             question_seq: row.try_get("question_seq")?,
             context,
+            has_recordings: row.try_get("has_recordings")?,
         })
     }
 }

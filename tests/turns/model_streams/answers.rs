@@ -1,33 +1,23 @@
 //! Streamed answers of models over real HTTP: what arrives and when, and what the answer is in the end.
 
-use std::io::Write;
-
-use assistant::{Delivery, Model, Piece};
+use assistant::{Agent, Delivery, Piece};
 use serde_json::json;
 use shared::store::turns::{Answer, Usage};
-use tempfile::NamedTempFile;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use support::agent::greet;
 use support::model_server::{ModelServer, Reply};
 use support::model_stream::{self, Part, delta, done, stop, text, usage};
 
-use super::streamed::{LIMIT, SILENCE, events, model, says_and_calls, stream};
+use super::streamed::{LIMIT, SILENCE, agent, events, says_and_calls, stream};
 
-async fn whole(model: &Model) -> Answer {
-    let answer = model.answer("Be brief.", &[], "Hello", Delivery::Whole);
-    answer.await.unwrap()
+async fn whole(agent: &Agent) -> Answer {
+    greet(agent, Delivery::Whole).await.unwrap()
 }
 
 fn reply(text: &str) -> Reply {
     Reply::Text(text.into())
-}
-
-fn catalogue() -> NamedTempFile {
-    let mut file = NamedTempFile::new().unwrap();
-    let recordings = json!([{ "title": "Deep sleep", "url": "https://example.com/1.mp3" }]);
-    write!(file, "{recordings}").unwrap();
-    file
 }
 
 #[tokio::test]
@@ -43,7 +33,7 @@ async fn text_is_given_at_the_moment_the_provider_sends_it() {
         done(),
     ];
     let server = ModelServer::start([events(parts)]).await;
-    let model = model(&server.settings()).await;
+    let agent = agent(&server.settings()).await;
     let (sender, mut pieces) = mpsc::unbounded_channel();
     let mut sink = |piece: Piece<'_>| {
         let Piece::Text(text) = piece else { panic!() };
@@ -61,7 +51,7 @@ async fn text_is_given_at_the_moment_the_provider_sends_it() {
         assert_eq!(pieces.recv().await.unwrap(), "ay");
         server.release();
     };
-    let answering = model.answer("", &[], "Hello", delivery);
+    let answering = greet(&agent, delivery);
     let (answer, ()) = timeout(LIMIT, async { tokio::join!(answering, reading) })
         .await
         .unwrap();
@@ -69,7 +59,7 @@ async fn text_is_given_at_the_moment_the_provider_sends_it() {
     let answer = answer.unwrap();
     assert_eq!(answer.content, "Good day");
     assert_eq!(answer.model, "test-model-2026", "the provider's name");
-    assert_eq!(model.name(), "test-model");
+    assert_eq!(agent.models().first().name(), "test-model");
     assert_eq!(answer.finish_reason.as_deref(), Some("stop"));
     let counted = Usage {
         input_tokens: Some(12),
@@ -81,8 +71,6 @@ async fn text_is_given_at_the_moment_the_provider_sends_it() {
 
 #[tokio::test]
 async fn an_answer_is_the_same_streamed_or_not_and_so_are_its_requests() {
-    let catalogue = catalogue();
-    let catalogue = catalogue.path().to_str().unwrap();
     let nothing = "";
     let cases: [(&str, Vec<Reply>); 6] = [
         ("test-model", vec![reply("Good day")]),
@@ -111,12 +99,11 @@ async fn an_answer_is_the_same_streamed_or_not_and_so_are_its_requests() {
             ("MODEL", name),
             ("MODEL_BASE_URL", &server.base_url),
             ("ANTHROPIC_API_KEY", "key"),
-            ("AUDIO_CATALOGUE", catalogue),
         ];
-        let model = model(&settings).await;
+        let agent = agent(&settings).await;
 
-        let whole = whole(&model).await;
-        let streamed = stream(&model).await;
+        let whole = whole(&agent).await;
+        let streamed = stream(&agent).await;
 
         let streamed = streamed.answer();
         assert_eq!(format!("{streamed:?}"), format!("{whole:?}"), "{name}");
@@ -134,24 +121,22 @@ async fn an_answer_is_the_same_streamed_or_not_and_so_are_its_requests() {
 
 #[tokio::test]
 async fn what_is_said_before_a_call_is_joined_with_what_follows_and_the_call_is_given_in_between() {
-    let catalogue = catalogue();
     let server = ModelServer::start([
         says_and_calls("Let me look."),
         says_and_calls(""),
         reply("Good night"),
     ])
     .await;
-    let mut settings = server.settings().to_vec();
-    settings.push(("AUDIO_CATALOGUE", catalogue.path().to_str().unwrap()));
-
-    let streamed = stream(&model(&settings).await).await;
+    let streamed = stream(&agent(&server.settings()).await).await;
 
     let answer = streamed.answer();
     assert_eq!(answer.content, "Let me look.\n\nGood night");
     let call = json!({
         "name": "recommend_audio",
         "arguments": { "topic": "sleep" },
-        "result": [{ "title": "Deep sleep", "url": "https://example.com/1.mp3" }],
+        "result": null,
+        "error": "there is no such function",
+        "duration_ms": 0,
     });
     let expected = [
         json!("Let "),
@@ -165,7 +150,6 @@ async fn what_is_said_before_a_call_is_joined_with_what_follows_and_the_call_is_
     assert_eq!(streamed.pieces, expected);
     assert_eq!(answer.usage.input_tokens, Some(3 * 12), "of all rounds");
     assert_eq!(answer.usage.output_tokens, Some(3 * 30));
-    assert_eq!(answer.audio_files.len(), 1);
 }
 
 #[tokio::test]
@@ -178,7 +162,7 @@ async fn what_a_provider_does_not_say_is_null() {
     ];
     for (parts, finish_reason) in cases {
         let server = ModelServer::start([events(parts)]).await;
-        let streamed = stream(&model(&server.settings()).await).await;
+        let streamed = stream(&agent(&server.settings()).await).await;
         let answer = streamed.answer();
         assert_eq!(answer.finish_reason.as_deref(), finish_reason);
         assert_eq!(answer.usage, Usage::default());
@@ -193,7 +177,7 @@ async fn a_function_without_arguments_may_come_with_none() {
     }] });
     let calls = events([delta(&call, None), stop("tool_calls"), done()]);
     let server = ModelServer::start([calls, reply("Good night")]).await;
-    let streamed = stream(&model(&server.settings()).await).await;
+    let streamed = stream(&agent(&server.settings()).await).await;
     assert_eq!(streamed.answer().function_calls[0]["arguments"], json!({}));
     let sent = &server.requests()[1]["messages"][2]["tool_calls"][0];
     assert_eq!(sent["function"]["arguments"], "{}");
@@ -209,13 +193,13 @@ async fn what_cannot_be_stored_is_never_given() {
         events(parts),
     ])
     .await;
-    let model = model(&server.settings()).await;
+    let agent = agent(&server.settings()).await;
 
-    let replaced = stream(&model).await;
+    let replaced = stream(&agent).await;
     assert_eq!(replaced.pieces, ["a\u{fffd}", "\u{fffd}b"]);
     assert_eq!(replaced.answer().content, "a\u{fffd}\u{fffd}b");
 
-    let cut = stream(&model).await;
+    let cut = stream(&agent).await;
     let answer = cut.answer();
     assert!(answer.content.ends_with('…') && answer.content.len() <= 256 * 1024);
     assert!(answer.content.len() > 256 * 1024 - 10);
@@ -251,7 +235,7 @@ async fn whatever_the_provider_still_sends_is_a_sign_of_life() {
             ("MODEL_BASE_URL", &server.base_url),
             ("ANTHROPIC_API_KEY", "key"),
         ];
-        let streamed = stream(&model(&settings).await).await;
+        let streamed = stream(&agent(&settings).await).await;
         assert_eq!(streamed.answer().content, "Good day", "{name}");
         assert!(streamed.took > SILENCE * 2);
     }

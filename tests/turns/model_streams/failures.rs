@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use support::agent::greet;
 use support::log::Log;
 use support::model_server::{ModelServer, Reply};
 use support::model_stream::{self, Part, data, delta, done, stop, text};
 
-use super::streamed::{LIMIT, SILENCE, events, model, says_and_calls, stream};
+use super::streamed::{LIMIT, SILENCE, agent, events, says_and_calls, stream};
 
 /// What a failure is, besides its description.
 #[derive(Debug, PartialEq, Eq)]
@@ -173,16 +174,16 @@ async fn failures_are_told_apart_and_none_of_them_is_an_answer() {
         (
             says_and_calls(""),
             "",
-            "called functions in 5 rounds",
+            "called functions in more than 5 rounds",
             Kind::Failed,
         ),
     ];
     for (reply, given, description, expected) in cases {
         let server = ModelServer::start([reply]).await;
-        let model = model(&server.settings()).await;
+        let agent = agent(&server.settings()).await;
         let (log, _guard) = Log::capture("debug");
 
-        let streamed = stream(&model).await;
+        let streamed = stream(&agent).await;
 
         let failure = streamed.answer.as_ref().expect_err(description);
         let said = failure.to_string();
@@ -205,7 +206,7 @@ async fn a_provider_that_cannot_be_reached_is_a_failure() {
         ("MODEL", "x"),
         ("MODEL_BASE_URL", "http://127.0.0.1:1/v1?key=canary"),
     ];
-    let failure = stream(&model(&settings).await).await.answer.unwrap_err();
+    let failure = stream(&agent(&settings).await).await.answer.unwrap_err();
     let said = failure.to_string();
     assert!(said.contains("cannot be reached"), "{said}");
     assert!(!said.contains("canary"), "{said}");
@@ -243,9 +244,9 @@ async fn other_protocols_that_break_off_are_no_answers_either() {
             ("MODEL_BASE_URL", &server.base_url),
             ("ANTHROPIC_API_KEY", "key"),
         ];
-        let model = model(&settings).await;
+        let agent = agent(&settings).await;
         let (log, _guard) = Log::capture("debug");
-        let streamed = stream(&model).await;
+        let streamed = stream(&agent).await;
         assert_eq!(streamed.texts(), "Good day");
         let said = streamed.answer.unwrap_err().to_string();
         assert!(said.contains(description), "{name}: {said}");
@@ -256,14 +257,14 @@ async fn other_protocols_that_break_off_are_no_answers_either() {
 #[tokio::test]
 async fn giving_up_on_an_answer_closes_the_providers_connection() {
     let server = ModelServer::start([events([text("Good "), Part::Stall])]).await;
-    let model = model(&server.settings()).await;
+    let agent = agent(&server.settings()).await;
     let (sender, mut pieces) = mpsc::unbounded_channel();
     let mut sink = |_: Piece<'_>| sender.send(()).unwrap();
     let delivery = Delivery::Streamed {
         sink: &mut sink,
         silence: LIMIT,
     };
-    let answering = model.answer("", &[], "Hello", delivery);
+    let answering = greet(&agent, delivery);
 
     tokio::select! {
         _ = answering => panic!("it has no end"),

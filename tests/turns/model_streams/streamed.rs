@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use assistant::{AssistantConfig, Delivery, Model, ModelFailure, Piece};
+use assistant::{Agent, AssistantConfig, Delivery, ModelFailure, Piece};
 use serde_json::{Value, json};
 use shared::store::turns::Answer;
 use tokio::time::timeout;
 
+use support::agent::greet;
 use support::model_server::Reply;
 use support::model_stream::Part;
 
@@ -47,20 +48,21 @@ impl Streamed {
     }
 }
 
-/// The model that these settings name.
-pub async fn model(settings: &[(&str, &str)]) -> Model {
+/// The agent with the model that these settings name.
+pub async fn agent(settings: &[(&str, &str)]) -> Agent {
     let settings: HashMap<&str, &str> = settings.iter().copied().collect();
     let variable = |name: &str| settings.get(name).map(|value| (*value).to_owned());
-    AssistantConfig::read(variable).await.unwrap().model
+    AssistantConfig::read(variable).await.unwrap().agent
 }
 
 /// Streams an answer.
-pub async fn stream(model: &Model) -> Streamed {
+pub async fn stream(agent: &Agent) -> Streamed {
     let mut pieces = Vec::new();
     let mut sink = |piece: Piece<'_>| {
         pieces.push(match piece {
             Piece::Text(text) => json!(text),
             Piece::FunctionCall(call) => call.clone(),
+            Piece::Recordings(_) => panic!("there is no catalogue"),
         });
     };
     let delivery = Delivery::Streamed {
@@ -68,7 +70,7 @@ pub async fn stream(model: &Model) -> Streamed {
         silence: SILENCE,
     };
     let started = Instant::now();
-    let answer = timeout(LIMIT, model.answer("Be brief.", &[], "Hello", delivery)).await;
+    let answer = timeout(LIMIT, greet(agent, delivery)).await;
     Streamed {
         answer: answer.expect("it ends by itself"),
         took: started.elapsed(),
@@ -81,7 +83,7 @@ pub fn events(parts: impl Into<Vec<Part>>) -> Reply {
     Reply::Stream("text/event-stream", parts.into())
 }
 
-/// A message of the assistant that says something and calls the function.
+/// A message of the assistant that says something and calls a function.
 pub fn says_and_calls(content: &str) -> Reply {
     let call = json!({
         "id": "call_1", "type": "function",

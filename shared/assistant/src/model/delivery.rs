@@ -11,6 +11,8 @@ pub enum Piece<'a> {
     Text(&'a str),
     /// A call that the model made, with its result, as in the answer's `function_calls`.
     FunctionCall(&'a Value),
+    /// The recordings that are recommended with the answer, as far as it is known: they replace those before.
+    Recordings(&'a [Value]),
 }
 
 /// Takes the pieces of an answer.
@@ -27,17 +29,4 @@ pub enum Delivery<'a> {
         /// How long the model may give nothing at all.
         silence: Duration,
     },
-}
-
-impl Delivery<'_> {
-    /// The same delivery for one attempt of several.
-    pub fn reborrow(&mut self) -> Delivery<'_> {
-        match self {
-            Self::Whole => Delivery::Whole,
-            Self::Streamed { sink, silence } => Delivery::Streamed {
-                sink: &mut **sink,
-                silence: *silence,
-            },
-        }
-    }
 }

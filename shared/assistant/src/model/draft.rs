@@ -62,6 +62,18 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Gives the recordings that are recommended with the answer so far.
+    pub fn recommend(&mut self, recordings: &[Value]) {
+        if let Some(sink) = &mut self.sink {
+            sink(Piece::Recordings(recordings));
+        }
+    }
+
+    /// Whether the model has said a word in this round.
+    pub fn has_spoken(&self) -> bool {
+        self.has_spoken
+    }
+
     /// Ends the round: the model continues after the results of its calls.
     pub fn end_round(&mut self) {
         self.has_spoken = false;

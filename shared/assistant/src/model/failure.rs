@@ -1,13 +1,35 @@
 //! Why a model did not answer, and how much of the reason may be logged.
 
+use std::time::{Duration, SystemTime};
+
 use genai::webc::StreamTimeout;
 use genai::{BoxError, Error, webc};
 use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use serde_json::Value;
 use shared::causes::causes;
 
 /// The statuses with which providers reject input that is too long.
 const TOO_LONG_STATUSES: [u16; 3] = [400, 413, 422];
+
+/// The statuses of failures that may pass; those of the server itself, from 500 on, may as well.
+const PASSING_STATUSES: [u16; 4] = [408, 409, 425, 429];
+
+/// The words for them that providers use once they have begun to answer.
+const PASSING_CODES: [&str; 12] = [
+    "api_error",
+    "internalServerException",
+    "internal_server_error",
+    "modelStreamErrorException",
+    "overloaded_error",
+    "rate_limit_error",
+    "rate_limit_exceeded",
+    "server_error",
+    "serviceUnavailableException",
+    "throttlingException",
+    "timeout_error",
+    "UNAVAILABLE",
+];
 
 /// The words that providers use in place of such a status once they have begun to answer.
 const TOO_LONG_CODES: [&str; 4] = [
@@ -49,6 +71,8 @@ pub struct ModelFailure {
 enum Kind {
     ContextExceeded,
     Timeout,
+    /// May pass after at least this time.
+    Passing(Duration),
     Other,
 }
 
@@ -71,7 +95,7 @@ impl ModelFailure {
 
     /// The provider closed the connection without saying that the answer is complete.
     pub fn ended_early() -> Self {
-        Self::new("the provider ended the stream before the answer")
+        Self::new("the provider ended the stream before the answer").passing(Duration::ZERO)
     }
 
     /// Whether the provider reports that question and context are too long for the model. Retrying
@@ -86,6 +110,22 @@ impl ModelFailure {
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.kind == Kind::Timeout
+    }
+
+    /// How long to wait at least before the model is asked again; `None` if that does not help.
+    #[must_use]
+    pub fn may_pass(&self) -> Option<Duration> {
+        match self.kind {
+            Kind::Passing(after) => Some(after),
+            Kind::ContextExceeded | Kind::Timeout | Kind::Other => None,
+        }
+    }
+
+    fn passing(self, after: Duration) -> Self {
+        Self {
+            kind: Kind::Passing(after),
+            ..self
+        }
     }
 
     fn context_exceeded_if(self, is_exceeded: bool) -> Self {
@@ -105,7 +145,13 @@ pub fn failure(error: &Error) -> ModelFailure {
     match error {
         Error::WebStream { error, .. } => failure_in_stream(error),
         Error::ChatResponse { body, .. } => reported(body),
-        _ => ModelFailure::new(describe(error)).context_exceeded_if(is_context_exceeded(error)),
+        _ => {
+            let failure = ModelFailure::new(describe(error));
+            match passing(error) {
+                Some(after) => failure.passing(after),
+                None => failure.context_exceeded_if(is_context_exceeded(error)),
+            }
+        }
     }
 }
 
@@ -116,7 +162,7 @@ fn failure_in_stream(error: &BoxError) -> ModelFailure {
     } else if error.is::<StreamTimeout>() {
         ModelFailure::silence()
     } else if let Some(error) = error.downcast_ref::<reqwest::Error>() {
-        ModelFailure::new(describe_connection(error))
+        ModelFailure::new(describe_connection(error)).passing(Duration::ZERO)
     } else {
         ModelFailure::new("the provider's stream cannot be read")
     }
@@ -148,7 +194,42 @@ pub fn reported_as(code: Option<&str>, is_rejected: bool, words: &str) -> ModelF
         Some(code) => format!("{what} ({code})"),
         None => what.to_owned(),
     });
+    if code.is_some_and(|code| PASSING_CODES.contains(&code)) {
+        return failure.passing(Duration::ZERO);
+    }
     failure.context_exceeded_if(is_rejected && says_too_long(words))
+}
+
+/// How long to wait at least before a request is sent again that failed with an error; `None` if that does
+/// not help.
+fn passing(error: &Error) -> Option<Duration> {
+    if let Some(status) = error.status() {
+        let is_passing = status.is_server_error() || PASSING_STATUSES.contains(&status.as_u16());
+        return is_passing.then(|| error.headers().map(retry_after).unwrap_or_default());
+    }
+    match error {
+        Error::WebModelCall { webc_error, .. } | Error::WebAdapterCall { webc_error, .. } => {
+            matches!(webc_error, webc::Error::Reqwest(_)).then_some(Duration::ZERO)
+        }
+        _ => None,
+    }
+}
+
+/// How long the provider wants not to be asked.
+fn retry_after(headers: &HeaderMap) -> Duration {
+    let text = |name: &str| headers.get(name)?.to_str().ok();
+    if let Some(milliseconds) = text("retry-after-ms").and_then(|text| text.parse().ok()) {
+        return Duration::from_millis(milliseconds);
+    }
+    let Some(after) = text(RETRY_AFTER.as_str()) else {
+        return Duration::ZERO;
+    };
+    if let Ok(seconds) = after.parse::<u32>() {
+        return Duration::from_secs(seconds.into());
+    }
+    let date = httpdate::parse_http_date(after).ok();
+    date.and_then(|date| date.duration_since(SystemTime::now()).ok())
+        .unwrap_or_default()
 }
 
 fn is_context_exceeded(error: &Error) -> bool {

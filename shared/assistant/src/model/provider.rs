@@ -3,8 +3,8 @@
 use genai::ModelIden;
 use genai::adapter::AdapterKind;
 use genai::resolver::AuthData;
+use serde_json::Value;
 use shared::aws;
-
 use shared::settings::SettingsError;
 
 /// The prefixes of `MODEL` for Bedrock with the environment's credentials.
@@ -16,7 +16,7 @@ const OLLAMA_PREFIX: &str = "ollama::";
 /// The key sent to a self-hosted server if none is set; such servers ignore it.
 const NO_KEY: &str = "none";
 
-/// The variable with the ARN of a secret whose text is the provider's key.
+/// The variable with the ARN of a secret with the keys of providers.
 const KEY_SECRET_ARN: &str = "MODEL_KEY_SECRET_ARN";
 
 /// The id of a model of Bedrock with the environment's credentials; `None` for any other.
@@ -43,10 +43,20 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsErr
     }
 }
 
+/// Which models a secret with one key is for: that key must reach no other provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// The one that is asked first.
+    First,
+    /// One that is asked when another fails.
+    Fallback,
+}
+
 /// Returns the key, from the provider's variable, else from a secret, so that a missing one is
 /// noticed at startup and not by the first caller.
 pub async fn usable_key(
     name: &str,
+    rank: Rank,
     auth: AuthData,
     has_base_url: bool,
     variable: impl Fn(&str) -> Option<String>,
@@ -57,32 +67,47 @@ pub async fn usable_key(
     if let Some(key) = variable(key_variable) {
         return Ok(AuthData::from_single(key));
     }
-    match variable(KEY_SECRET_ARN) {
-        Some(arn) => Ok(AuthData::from_single(key_of_secret(&arn).await?)),
+    let key = match variable(KEY_SECRET_ARN) {
+        Some(arn) => key_of_secret(&arn, key_variable, rank).await?,
+        None => None,
+    };
+    match key {
+        Some(key) => Ok(AuthData::from_single(key)),
         None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
         None => Err(SettingsError::new(format!(
-            "MODEL {name} needs a key; set {key_variable} or {KEY_SECRET_ARN}"
+            "{name} needs a key; set {key_variable} or {KEY_SECRET_ARN}"
         ))),
     }
 }
 
-/// Fetches the key. Errors contain nothing of the secret.
-async fn key_of_secret(arn: &str) -> Result<String, SettingsError> {
+/// Fetches the key: the secret holds it alone, or is a JSON object of keys by the names of their
+/// variables. Errors contain nothing of the secret.
+async fn key_of_secret(
+    arn: &str,
+    key_variable: &str,
+    rank: Rank,
+) -> Result<Option<String>, SettingsError> {
     let refuse = |why: &str| Err(SettingsError::new(format!("{KEY_SECRET_ARN}: {why}")));
     // Boxed: AWS's futures nest too deeply for the compiler in the functions that await this one.
     let text = match Box::pin(aws::secret(arn)).await {
         Ok(text) => text,
         Err(why) => return refuse(&why),
     };
-    let key = text.trim();
-    if key.is_empty() {
+    let text = text.trim();
+    if text.is_empty() {
         return refuse("the secret is empty");
     }
-    // The console stores JSON unless it is told to store plain text.
-    if key.starts_with('{') {
-        return refuse("the secret holds JSON; store the key alone, as plain text");
+    if !text.starts_with('{') {
+        return Ok((rank == Rank::First).then(|| text.to_owned()));
     }
-    Ok(key.to_owned())
+    let keys: Value = serde_json::from_str(text).unwrap_or_default();
+    match (keys[key_variable].as_str(), rank) {
+        (Some(key), _) => Ok(Some(key.trim().to_owned())),
+        (None, Rank::Fallback) => Ok(None),
+        (None, Rank::First) => refuse(&format!(
+            "the secret holds JSON, but no key as `{key_variable}` in it"
+        )),
+    }
 }
 
 /// The configured region, in which Bedrock is called.

@@ -1,31 +1,42 @@
 //! The rounds with a model, from which its answer comes.
 
 use genai::chat::{ChatResponse, StopReason};
-use serde_json::Value;
 use shared::store::turns::{Answer, Usage};
 
-use super::super::draft::Draft;
-use super::super::failure::ModelFailure;
+use crate::model::{Draft, ModelFailure, storable, storable_text, those_that_fit};
+use crate::tools::{Limits, Recommendation, Recommended};
+
+/// The longest model name that is stored, in characters. Providers may return any name.
+const MAX_NAME_CHARACTERS: usize = 200;
 
 /// The results of the rounds with the model so far.
 pub struct Progress<'a> {
     /// What the model has said and called.
     pub draft: Draft<'a>,
-    /// The recordings it recommends.
-    pub audio_files: Vec<Value>,
-    /// How many functions were run.
+    /// How many functions were run, and in how many rounds.
     pub calls: usize,
+    pub rounds: usize,
+    recommended: Recommended,
     usage: Usage,
 }
 
 impl<'a> Progress<'a> {
     /// No rounds yet.
-    pub fn new(draft: Draft<'a>) -> Self {
+    pub fn new(draft: Draft<'a>, limits: Limits) -> Self {
         Self {
             draft,
-            audio_files: Vec::new(),
             calls: 0,
+            rounds: 0,
+            recommended: Recommended::new(limits),
             usage: Usage::default(),
+        }
+    }
+
+    /// Adds recordings that were found.
+    pub fn recommend(&mut self, found: Vec<Recommendation>) {
+        if !found.is_empty() {
+            self.recommended.add(found);
+            self.draft.recommend(&self.recommended.audio_files());
         }
     }
 
@@ -66,9 +77,12 @@ impl<'a> Progress<'a> {
         let (content, function_calls) = self.draft.finish();
         Ok(Answer {
             content,
-            audio_files: self.audio_files,
+            audio_files: those_that_fit(self.recommended.audio_files().into_iter().map(storable)),
             function_calls,
-            model: response.provider_model_iden.model_name.to_string(),
+            model: storable_text(&response.provider_model_iden.model_name)
+                .chars()
+                .take(MAX_NAME_CHARACTERS)
+                .collect(),
             finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
             usage: self.usage,
         })
