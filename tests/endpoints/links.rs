@@ -11,7 +11,8 @@ use shared::time::Timestamp;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use support::{TestApi, aws};
+use support::model_server::{ModelServer, Reply};
+use support::{TestApi, aws, recordings};
 
 /// The most that an answer of history may have, in bytes.
 const PAGE_BYTES: usize = 5_000_000;
@@ -30,13 +31,16 @@ impl Recording {
         }
     }
 
+    /// Puts it into the catalogue.
     async fn add(self, api: &TestApi) -> Self {
-        let Self { audio_id, location } = &self;
-        api.sql(&format!(
-            "insert into audio_resources (audio_id, filename, location, title)
-             values ('{audio_id}', 'sleep.mp3', '{location}', 'Sleep well')"
-        ))
-        .await;
+        let members = json!({
+            "audio_id": self.audio_id,
+            "filename": "sleep.mp3",
+            "location": self.location,
+            "title": "Falling asleep with ease",
+            "language": "en",
+        });
+        recordings::put(&api.database, &[recordings::recording(&members)]).await;
         self
     }
 
@@ -46,7 +50,7 @@ impl Recording {
             "audio_id": self.audio_id,
             "filename": "sleep.mp3",
             "file_path": self.location,
-            "title": "Sleep well",
+            "title": "Falling asleep with ease",
             "summary": null,
             "relevance_score": 0.1 + 0.2,
         })
@@ -171,33 +175,41 @@ async fn every_way_to_an_answer_leads_to_a_link_that_fetches_the_recording() {
 }
 
 #[tokio::test]
-async fn a_recording_that_was_just_recommended_has_its_link_at_once() {
+async fn a_recording_that_is_just_being_recommended_has_its_link() {
+    let call = || {
+        Reply::Call(
+            "search_audio_resources",
+            json!({ "query": "falling asleep" }),
+        )
+    };
+    let says = || Reply::Text("Try this one.".into());
+    let model = ModelServer::start(vec![call(), says(), call(), says()]).await;
     let bucket = aws::create_bucket().await;
-    let recording = Recording::new(format!("s3://{bucket}/sleep.mp3"));
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("recordings.json");
-    let mut listed = recording.recommended();
-    listed["location"] = json!(recording.location);
-    listed["tags"] = json!(["sleep", "evening"]);
-    std::fs::write(&file, json!([listed]).to_string()).unwrap();
+    aws::put_object(&bucket, "sleep.mp3", "a recording").await;
     let mut settings = aws::settings().to_vec();
-    settings.extend([
-        ("AUDIO_BUCKETS", bucket.as_str()),
-        ("AUDIO_CATALOGUE", file.to_str().unwrap()),
-    ]);
+    settings.extend(model.settings());
+    settings.push(("AUDIO_BUCKETS", &bucket));
     let (api, _) = TestApi::in_a_process(&settings).await;
-    // What the catalogue does not have is returned as it is stored.
-    let question = json!({ "query": "I want to sleep well in the evening" });
-    let before = api.chat(question.clone()).await.body["audio_files"][0]["file_path"].clone();
-    assert_eq!(before, json!(recording.location));
-    recording.add(&api).await;
+    let recording = Recording::new(format!("s3://{bucket}/sleep.mp3"));
+    let recording = recording.add(&api).await;
+    recordings::put(&api.database, &recordings::three()[1..]).await;
 
+    let question = json!({ "query": "I cannot sleep" });
     for answer in [
         api.chat(question.clone()).await,
         api.streamed_turn(question).await,
     ] {
-        let link = answer.body["audio_files"][0]["file_path"].as_str().unwrap();
-        assert!(link.contains("X-Amz-Signature="), "{link}");
+        let recommended = &answer.body["audio_files"][0];
+        let id = json!(recording.audio_id);
+        assert_eq!(recommended["audio_id"], id, "{}", answer.body);
+        let link = recommended["file_path"].as_str().unwrap();
+        let fetched = reqwest::get(link).await.unwrap().text().await;
+        assert_eq!(fetched.unwrap(), "a recording", "{link}");
+        let told = answer.body["function_calls"].to_string();
+        assert!(!told.contains("X-Amz"), "{told}");
+    }
+    for request in model.requests() {
+        assert!(!request.to_string().contains(&bucket), "{request}");
     }
 }
 
@@ -241,19 +253,12 @@ async fn nobody_gets_a_link_by_naming_an_object() {
         changed("file_path", json!(["s3://recordings/sleep.mp3"])),
         on_the_web.recommended(),
         elsewhere.recommended(),
-        json!([listed.audio_id, listed.location]),
-        json!(listed.location),
-        json!(12345678901234567890.5),
     ];
     for stored in &untouched {
         recommend(&api, session_id, &json!([stored])).await;
         let read = history(&api, session_id).await;
         assert_eq!(read[1], json!([stored]));
     }
-    let object = json!({ "file_path": listed.location, "audio_id": listed.audio_id });
-    recommend(&api, session_id, &object).await;
-    assert_eq!(history(&api, session_id).await[1], object);
-
     // Beside those, the others have theirs.
     let mut mixed = untouched.to_vec();
     mixed.insert(3, listed.recommended());
@@ -276,10 +281,10 @@ async fn nobody_gets_a_link_by_naming_an_object() {
         }
     }
 
-    // One line for each of the two histories with a bucket that is not listed.
+    // One line for each history with a location that leads to no object in a listed bucket.
     let complained = complaints.text();
     let warnings: Vec<&str> = complained.lines().collect();
-    assert_eq!(warnings.len(), 2, "{complained}");
+    assert_eq!(warnings.len(), 3, "{complained}");
     for warning in warnings {
         assert!(warning.contains("without links"), "{warning}");
         assert!(warning.contains("AUDIO_BUCKETS"), "{warning}");

@@ -111,7 +111,7 @@ impl Links {
         let cause = match &links {
             Err(cause) => Some(cause.as_str()),
             Ok(_) if others.is_empty() => None,
-            Ok(_) => Some("a recording is in none of AUDIO_BUCKETS"),
+            Ok(_) => Some("a location names no object in one of AUDIO_BUCKETS"),
         };
         if let Some(cause) = cause {
             tracing::warn!(cause, "recordings are returned without links");
@@ -208,4 +208,90 @@ fn linkable<'a>(role: &str, stored: &'a RawValue) -> Vec<&'a RawValue> {
 
 fn recommended(item: &RawValue) -> Option<Recommended> {
     serde_json::from_str(item.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "0198a5c1-0000-7000-8000-000000000001";
+
+    fn linked() -> Linked {
+        let recommended = Recommended {
+            audio_id: ID.parse().unwrap(),
+            location: "s3://recordings/a.mp3".to_owned(),
+        };
+        Linked(HashMap::from([(recommended, "https://link".to_owned())]))
+    }
+
+    fn audio_files(role: &str, stored: &str) -> Option<String> {
+        let stored = serde_json::from_str(stored).unwrap();
+        let replaced = linked().audio_files(role, stored)?;
+        Some(replaced.get().to_owned())
+    }
+
+    #[test]
+    fn of_a_recommendation_nothing_but_its_location_changes() {
+        let stored = |path: &str| {
+            format!(r#"{{"audio_id":"{ID}","file_path":"{path}","score":0.10000000000000000555}}"#)
+        };
+        let item = stored("s3://recordings/a.mp3");
+        let others =
+            r#"7,["0198a5c1-0000-7000-8000-000000000001","s3://recordings/a.mp3"],null,{}"#;
+        let replaced = audio_files("assistant", &format!("[{others},{item}]"));
+        let expected = format!("[{others},{}]", stored("https://link"));
+        assert_eq!(replaced, Some(expected));
+    }
+
+    #[test]
+    fn what_is_no_recommendation_of_the_assistant_stays() {
+        let item = format!(r#"{{"audio_id":"{ID}","file_path":"s3://recordings/a.mp3"}}"#);
+        for (role, stored) in [
+            ("user", format!("[{item}]")),
+            ("", format!("[{item}]")),
+            ("assistant", item.clone()),
+            ("assistant", format!("[[{item}]]")),
+            ("assistant", format!("[{}]", item.replace("a.mp3", "b.mp3"))),
+            ("assistant", format!("[{}]", item.replace("0001", "0002"))),
+            ("assistant", format!(r#"["{ID}"]"#)),
+            ("assistant", "null".to_owned()),
+        ] {
+            assert_eq!(audio_files(role, &stored), None, "{role}: {stored}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_a_bounded_number_of_links() {
+        let item = format!(r#"{{"audio_id":"{ID}","file_path":"s3://recordings/a.mp3"}}"#);
+        let stored = format!("[{}]", vec![item; 50].join(","));
+        let replaced = audio_files("assistant", &stored).unwrap();
+        assert_eq!(replaced.matches("https://link").count(), MAX_LINKS);
+        assert_eq!(replaced.matches("s3://").count(), 50 - MAX_LINKS);
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_objects_is_left_alone() {
+        use crate::caller::Permissions;
+        use crate::database::{Database, DatabaseConfig};
+
+        let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d?connect_timeout=1");
+        let store = Store::new(Arc::new(Database::new(config.unwrap())));
+        let buckets = Buckets::read(|name| {
+            (name == Buckets::BUCKETS).then(|| "recordings=eu-west-1".to_owned())
+        });
+        let links = Links::new(store, buckets.unwrap());
+        let caller = Caller {
+            owner: None,
+            permissions: Permissions::default(),
+            deadline: Instant::now() + Duration::from_secs(2),
+        };
+        // The catalogue cannot be read.
+        let stored = serde_json::json!([
+            7, null, [ID, "s3://recordings/a.mp3"],
+            { "audio_id": ID, "file_path": "s3://recordings/a.mp3" },
+        ]);
+        let mut answer = stored.as_array().unwrap().clone();
+        links.replace(&caller, &mut answer).await;
+        assert_eq!(Value::Array(answer), stored);
+    }
 }
