@@ -37,8 +37,12 @@ create table public.audio_resources (
         and (embedding is null) = (embedding_signs is null)
     )
 );
--- Numbers do not get smaller by compression.
-alter table public.audio_resources alter column embedding set storage external;
+-- A search reads the words of some hundred recordings, so these stay in the row as they are, and transcripts
+-- go elsewhere. Numbers do not get smaller by compression.
+alter table public.audio_resources
+    set (toast_tuple_target = 4080),
+    alter column vector set storage main,
+    alter column embedding set storage external;
 -- Without lists of pending entries, which every search would have to read through.
 create index audio_resources_vector on public.audio_resources
     using gin (vector) with (fastupdate = off)
@@ -57,7 +61,7 @@ create table public.audio_words (
     word text not null,
     recordings bigint not null,
     headlines bigint not null,
-    constraint audio_words_pkey primary key (configuration, word)
+    constraint audio_words_pkey primary key (word, configuration)
 )
 -- Room for counting without touching the index.
 with (fillfactor = 70);
@@ -187,6 +191,17 @@ as $$
     ) t
 $$;
 
+-- The signs of numbers, 1 for positive ones.
+create function public.audio_signs_v1(in_numbers real[])
+returns bit varying
+language sql
+immutable
+parallel safe
+as $$
+    select string_agg(case when n.number > 0 then '1' else '0' end, '' order by n.place)::varbit
+    from unnest(in_numbers) with ordinality n (number, place)
+$$;
+
 create function public.audio_derive_v1()
 returns trigger
 language plpgsql
@@ -213,10 +228,7 @@ begin
         new.vector := old.vector;
     end if;
     if is_new or new.embedding is distinct from old.embedding then
-        new.embedding_signs := (
-            select string_agg(case when e.number > 0 then '1' else '0' end, '' order by e.n)::varbit
-            from unnest(new.embedding) with ordinality e (number, n)
-        );
+        new.embedding_signs := public.audio_signs_v1(new.embedding);
     end if;
     if not is_new and (
         has_text_changed
@@ -267,8 +279,8 @@ begin
             group by configuration, word
             having sum(change) <> 0
                 or sum(change * is_headline::integer) <> 0
-            order by configuration, word
-            on conflict (configuration, word) do update
+            order by word, configuration
+            on conflict (word, configuration) do update
             set recordings = w.recordings + excluded.recordings,
                 headlines = w.headlines + excluded.headlines
         $sql$,
@@ -296,5 +308,5 @@ for each statement execute function public.audio_count_v1();
 
 revoke execute on function
     public.audio_configuration_v1, public.audio_text_v1, public.audio_vector_v1,
-    public.audio_recording_vector_v1, public.audio_derive_v1, public.audio_count_v1
+    public.audio_recording_vector_v1, public.audio_signs_v1, public.audio_derive_v1, public.audio_count_v1
 from public;
