@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use assistant::{Assistant, AssistantConfig};
 use chat::Chat;
+use shared::buckets::Buckets;
 use shared::lambda::run;
+use shared::store::links::Links;
 
 fn main() -> Result<(), lambda_http::Error> {
     run(|store| {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
-            Ok(Chat::new(Arc::new(Assistant::new(store, config))))
+            let links = Links::new(store.clone(), Buckets::from_env()?);
+            Ok(Chat::new(Arc::new(Assistant::new(store, config)), links))
         })
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use assistant::{Assistant, AssistantConfig};
+use shared::buckets::Buckets;
 use shared::lambda::run_streaming;
+use shared::store::links::Links;
 use stream::Stream;
 
 fn main() -> Result<(), lambda_http::Error> {
@@ -11,7 +13,8 @@ fn main() -> Result<(), lambda_http::Error> {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
             let assistant = Arc::new(Assistant::new(store.clone(), config));
-            Ok(Stream::new(store, assistant))
+            let links = Links::new(store.clone(), Buckets::from_env()?);
+            Ok(Stream::new(store, assistant, links))
         })
     })
 }
