@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 pub mod access;
+mod audio;
 mod chat;
 mod check;
 mod database;
@@ -31,6 +32,7 @@ use std::future::Future;
 use std::path::Path;
 use std::process::ExitCode;
 
+use audio::Audio;
 use chat::Options;
 pub use error::LocalError;
 use maintain::Erase;
@@ -55,6 +57,17 @@ const USAGE: &str = "usage: cargo run [-- COMMAND]
             read sessions from such a file, or conversations of ChatGPT, LibreChat, OpenAI or LangChain;
             those that are there already stay as they are. OWNER, such as jwt:alice, is for sessions whose
             lines name none
+  audio import FILE
+            read recordings that the assistant may recommend from a file: JSON Lines, a JSON array, or CSV.
+            It can be repeated: what is there already is changed, not added
+  audio list [--json]
+            list the recordings; --json prints them as `audio import` reads them
+  audio search WORDS… [--context TEXT] [--limit N]
+            search as the assistant does, and say why each recording is found
+  audio remove ID…
+            delete recordings
+  audio evaluate QUERIES [--recordings FILE] [--misses]
+            judge the search, in the catalogue or in FILE, by queries whose right answers are known
   maintain  erase what was deleted, and what RETENTION_DAYS has expired; fill the index for searching
   erase     erase everything of --owner OWNER (such as jwt:alice); --dry-run only counts, --yes asks
             nothing
@@ -93,6 +106,7 @@ pub fn main() -> ExitCode {
         ["import", file, "--owner", owner] => {
             run(transfer::import::import(Path::new(file), Some(owner)))
         }
+        ["audio", what @ ..] if let Some(what) = Audio::read(what) => run(audio::audio(what)),
         ["maintain"] => run(maintain::maintain()),
         ["erase", whose @ ..] if let Some(erase) = Erase::read(whose) => {
             run(maintain::erase(erase))

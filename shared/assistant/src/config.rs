@@ -67,6 +67,15 @@ impl AssistantConfig {
         Self::read(|name| env::var(name).ok()).await
     }
 
+    /// Reads `AUDIO_MIN_RELEVANCE`: the least relevance with which a recording is recommended.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn min_relevance(variables: impl Fn(&str) -> Option<String>) -> Result<f64, SettingsError> {
+        let set = settings::share(variables, "AUDIO_MIN_RELEVANCE")?;
+        Ok(set.unwrap_or(DEFAULT_MIN_RELEVANCE))
+    }
+
     /// Reads the settings of the models (`MODEL`, `MODEL_BASE_URL`, `MODEL_FALLBACKS`, the variables with the
     /// providers' keys and, if one is not set, `MODEL_KEY_SECRET_ARN`), of what they get (`SYSTEM_PROMPT`,
     /// `CONTEXT_…`, `TOOLS_FILE`), of recommendations (`AUDIO_MIN_RELEVANCE`, `AUDIO_MAX_RECOMMENDED`), and the
@@ -89,8 +98,7 @@ impl AssistantConfig {
             Model::Remote(_) => Samples::Never,
         };
         let limits = Limits {
-            min_relevance: settings::share(&variables, "AUDIO_MIN_RELEVANCE")?
-                .unwrap_or(DEFAULT_MIN_RELEVANCE),
+            min_relevance: Self::min_relevance(&variables)?,
             max_recommended: settings::number(&variables, "AUDIO_MAX_RECOMMENDED", 0..=10)?
                 .unwrap_or(DEFAULT_MAX_RECOMMENDED),
         };

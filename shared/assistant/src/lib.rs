@@ -2,7 +2,9 @@
 //! that take turns share this crate; no other crate links a model's client.
 
 mod agent;
+pub mod catalogue;
 mod config;
+mod embeddings;
 mod metrics;
 mod model;
 mod partial;
@@ -11,5 +13,6 @@ mod turn;
 
 pub use agent::{Agent, Conversation};
 pub use config::AssistantConfig;
+pub use embeddings::Embeddings;
 pub use model::{Delivery, ModelFailure, Piece, Sink};
 pub use turn::{Assistant, StreamStart, TurnEnd};

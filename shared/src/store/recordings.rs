@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::Store;
 use super::statements::{
     CHANGED_RECORDINGS, INDEX_RECORDINGS, KNOWN_RECORDINGS, LIST_RECORDINGS, PUT_RECORDINGS,
-    REMOVE_RECORDINGS, SEARCH_RECORDINGS, SET_EMBEDDINGS, WITHOUT_EMBEDDING,
+    REMOVE_RECORDINGS, SEARCH_RECORDINGS, SET_EMBEDDINGS, WHOLE_RECORDINGS, WITHOUT_EMBEDDING,
 };
 use crate::caller::Caller;
 use crate::database::DatabaseError;
@@ -436,6 +436,42 @@ pub async fn list(
                 },
                 transcript_characters: row.try_get("transcript_characters")?,
                 embedding_model: row.try_get("embedding_model")?,
+            })
+        })
+        .collect()
+}
+
+/// A page of all recordings as they were imported, in the order of their ids.
+///
+/// # Errors
+/// [`DatabaseError`].
+pub async fn whole(
+    store: &Store,
+    deadline: Instant,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Recording>, DatabaseError> {
+    let rows = store
+        .catalogue(
+            deadline,
+            WHOLE_RECORDINGS,
+            &[(&after, Type::UUID), (&limit, Type::INT8)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Recording {
+                audio_id: row.try_get("audio_id")?,
+                filename: row.try_get("filename")?,
+                location: row.try_get("location")?,
+                title: row.try_get("title")?,
+                summary: row.try_get("summary")?,
+                transcript: row.try_get("transcript")?,
+                language: row.try_get("language")?,
+                duration_seconds: row.try_get("duration_seconds")?,
+                tags: row.try_get("tags")?,
+                metadata: row.try_get("metadata")?,
+                is_active: row.try_get("is_active")?,
             })
         })
         .collect()

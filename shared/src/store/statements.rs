@@ -296,6 +296,21 @@ pub const LIST_RECORDINGS: Statement = Statement {
         limit $2",
 };
 
+/// Whole recordings, to be imported elsewhere.
+pub const WHOLE_RECORDINGS: Statement = Statement {
+    name: "whole recordings",
+    scope: Scope::Catalogue,
+    sql: "
+        select
+            r.audio_id, r.filename, r.location, r.title, r.summary, r.transcript, r.language,
+            r.duration_seconds, r.tags, r.metadata, r.is_active
+        from public.audio_resources r
+        where $1::uuid is null
+           or r.audio_id > $1
+        order by r.audio_id
+        limit $2",
+};
+
 /// Deletes recordings.
 pub const REMOVE_RECORDINGS: Statement = Statement {
     name: "remove recordings",
@@ -313,6 +328,7 @@ pub const OF_CATALOGUE: &[Statement] = &[
     SET_EMBEDDINGS,
     INDEX_RECORDINGS,
     LIST_RECORDINGS,
+    WHOLE_RECORDINGS,
     REMOVE_RECORDINGS,
 ];
 

@@ -16,9 +16,9 @@ use genai::chat::{ChatRequest, ChatResponse};
 
 pub use self::delivery::{Delivery, Piece, Sink};
 pub use self::draft::Draft;
-pub use self::failure::ModelFailure;
+pub use self::failure::{ModelFailure, failure};
 pub use self::models::{Attempts, Models};
-pub use self::provider::Rank;
+pub use self::provider::{Rank, bedrock_model};
 pub use self::remote::Remote;
 pub use self::storable::{storable, storable_text, those_that_fit};
 

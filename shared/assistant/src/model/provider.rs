@@ -19,6 +19,9 @@ const NO_KEY: &str = "none";
 /// The variable with the ARN of a secret with the keys of providers.
 const KEY_SECRET_ARN: &str = "MODEL_KEY_SECRET_ARN";
 
+/// The variable with the ARN of a secret with the key of the provider of embeddings.
+const EMBEDDING_KEY_SECRET_ARN: &str = "EMBEDDING_KEY_SECRET_ARN";
+
 /// The id of a model of Bedrock with the environment's credentials; `None` for any other.
 pub fn bedrock_model(name: &str) -> Option<&str> {
     BEDROCK_PREFIXES
@@ -27,7 +30,7 @@ pub fn bedrock_model(name: &str) -> Option<&str> {
 }
 
 /// Finds the provider of any other model.
-pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsError> {
+pub fn identify(name: &str, rank: Rank, has_base_url: bool) -> Result<ModelIden, SettingsError> {
     if has_base_url && !name.contains("::") {
         return Ok(ModelIden::new(AdapterKind::OpenAI, name.to_owned()));
     }
@@ -37,8 +40,9 @@ pub fn identify(name: &str, has_base_url: bool) -> Result<ModelIden, SettingsErr
             Ok(ModelIden::new(kind, name.to_owned()))
         }
         _ => Err(SettingsError::new(format!(
-            "no provider is known for MODEL {name}; put the provider before it, as in \
-             {OLLAMA_PREFIX}llama3.2, or set MODEL_BASE_URL"
+            "no provider is known for {name}; put the provider before it, as in \
+             {OLLAMA_PREFIX}llama3.2, or set {}",
+            rank.base_url()
         ))),
     }
 }
@@ -50,6 +54,27 @@ pub enum Rank {
     First,
     /// One that is asked when another fails.
     Fallback,
+    /// The one that says what texts mean. It has a secret of its own.
+    Embedding,
+}
+
+impl Rank {
+    /// The variable with the address of such a model.
+    fn base_url(self) -> &'static str {
+        match self {
+            Self::First | Self::Fallback => "MODEL_BASE_URL",
+            Self::Embedding => "EMBEDDING_BASE_URL",
+        }
+    }
+
+    /// The variables with the secrets that may hold its key, and whether one that holds a single key is for it.
+    fn secrets(self) -> &'static [(&'static str, bool)] {
+        match self {
+            Self::First => &[(KEY_SECRET_ARN, true)],
+            Self::Fallback => &[(KEY_SECRET_ARN, false)],
+            Self::Embedding => &[(EMBEDDING_KEY_SECRET_ARN, true), (KEY_SECRET_ARN, false)],
+        }
+    }
 }
 
 /// Returns the key, from the provider's variable, else from a secret, so that a missing one is
@@ -67,27 +92,32 @@ pub async fn usable_key(
     if let Some(key) = variable(key_variable) {
         return Ok(AuthData::from_single(key));
     }
-    let key = match variable(KEY_SECRET_ARN) {
-        Some(arn) => key_of_secret(&arn, key_variable, rank).await?,
-        None => None,
-    };
-    match key {
-        Some(key) => Ok(AuthData::from_single(key)),
-        None if has_base_url => Ok(AuthData::from_single(NO_KEY)),
-        None => Err(SettingsError::new(format!(
-            "{name} needs a key; set {key_variable} or {KEY_SECRET_ARN}"
-        ))),
+    let secrets = rank.secrets();
+    for (secret, is_for_it_alone) in secrets {
+        if let Some(arn) = variable(secret)
+            && let Some(key) = key_of_secret(secret, &arn, key_variable, *is_for_it_alone).await?
+        {
+            return Ok(AuthData::from_single(key));
+        }
     }
+    if has_base_url {
+        return Ok(AuthData::from_single(NO_KEY));
+    }
+    let secret = secrets.first().map_or(KEY_SECRET_ARN, |(secret, _)| secret);
+    Err(SettingsError::new(format!(
+        "{name} needs a key; set {key_variable} or {secret}"
+    )))
 }
 
 /// Fetches the key: the secret holds it alone, or is a JSON object of keys by the names of their
 /// variables. Errors contain nothing of the secret.
 async fn key_of_secret(
+    secret: &str,
     arn: &str,
     key_variable: &str,
-    rank: Rank,
+    is_for_it_alone: bool,
 ) -> Result<Option<String>, SettingsError> {
-    let refuse = |why: &str| Err(SettingsError::new(format!("{KEY_SECRET_ARN}: {why}")));
+    let refuse = |why: &str| Err(SettingsError::new(format!("{secret}: {why}")));
     // Boxed: AWS's futures nest too deeply for the compiler in the functions that await this one.
     let text = match Box::pin(aws::secret(arn)).await {
         Ok(text) => text,
@@ -98,13 +128,13 @@ async fn key_of_secret(
         return refuse("the secret is empty");
     }
     if !text.starts_with('{') {
-        return Ok((rank == Rank::First).then(|| text.to_owned()));
+        return Ok(is_for_it_alone.then(|| text.to_owned()));
     }
     let keys: Value = serde_json::from_str(text).unwrap_or_default();
-    match (keys[key_variable].as_str(), rank) {
+    match (keys[key_variable].as_str(), is_for_it_alone) {
         (Some(key), _) => Ok(Some(key.trim().to_owned())),
-        (None, Rank::Fallback) => Ok(None),
-        (None, Rank::First) => refuse(&format!(
+        (None, false) => Ok(None),
+        (None, true) => refuse(&format!(
             "the secret holds JSON, but no key as `{key_variable}` in it"
         )),
     }

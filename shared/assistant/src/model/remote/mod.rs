@@ -117,7 +117,7 @@ async fn through_genai(
         .with_reqwest(client)
         .build()
         .map_err(|_| SettingsError::new("the model's client cannot be built"))?;
-    let model = identify(name, base_url.is_some())?;
+    let model = identify(name, rank, base_url.is_some())?;
     let mut target = client
         .resolve_service_target(model)
         .await
