@@ -122,14 +122,7 @@ impl Recordings {
         let context = text(arguments, "context")?;
         self.prepare(store).await;
         let embedding = match &self.embeddings {
-            Some(embeddings) => {
-                let meant = context
-                    .as_deref()
-                    .map(|context| format!("{query}\n\n{context}"));
-                embeddings
-                    .of_query(meant.as_deref().unwrap_or(&query))
-                    .await
-            }
+            Some(embeddings) => embeddings.of_query(&query).await,
             None => None,
         };
         let given = match self.samples {
