@@ -27,7 +27,7 @@ create table public.audio_resources (
     configuration text not null,
     -- The words of the title (A), the tags (B), the summary (C) and the transcript (D).
     vector tsvector not null,
-    -- What it means, in the eyes of a model; null if unknown, or if the text has changed since.
+    -- What it means, in the eyes of a model, of length 1; null if unknown, or if the text has changed since.
     embedding real[],
     embedding_model text,
     -- The signs of the embedding's numbers, 1 for positive ones.
@@ -58,7 +58,8 @@ create index audio_resources_embedding_model on public.audio_resources (embeddin
 -- empty word stands for all of them.
 create table public.audio_words (
     configuration text not null,
-    word text not null,
+    -- In the order of its bytes, so that words with the same beginning are found together.
+    word text collate "C" not null,
     recordings bigint not null,
     headlines bigint not null,
     constraint audio_words_pkey primary key (word, configuration)
@@ -97,7 +98,8 @@ $$;
 -- A text as stemmers expect it: words with spaces between them, in lower case, without punctuation, and every
 -- character of scripts that do not separate words (Chinese, Japanese, Thai) as a word of its own. Unlike in
 -- chat_search_text_v1 accents stay: stop words have them ("für"), and endings (Spanish "-ción"). They go when
--- the stem has been found, in audio_vector_v1. The end of a contraction ("I'm", "we've") is no word.
+-- the stem has been found, in audio_vector_v1. Of contractions what they
+-- are about is left ("she's"), and nothing of verbs with a negation ("won't").
 do $migration$
 declare
     -- In a locale that knows all letters, if this server has one.
@@ -135,7 +137,7 @@ begin
                             ' \1 ', 'g'
                         )
                     end,
-                    '''(?:ll|re|ve|[dmst])(?![[:alnum:]])', ' ', 'g'
+                    '[[:alpha:]]+n''t(?![[:alnum:]])|''(?:ll|re|ve|[dms])(?![[:alnum:]])', ' ', 'g'
                 ),
                 '[\u0001-/:-@\[-`{-\u007F]+', ' ', 'g'
             )
@@ -191,6 +193,22 @@ as $$
     ) t
 $$;
 
+-- Numbers divided by their length, so that the cosine of two is the sum of their products; null if all are zero.
+create function public.audio_normal_v1(in_numbers real[])
+returns real[]
+language sql
+immutable
+parallel safe
+as $$
+    select array_agg((n.number / l.length)::real order by n.place)
+    from unnest(in_numbers) with ordinality n (number, place)
+    cross join (
+        select nullif(sqrt(sum(u.number::double precision ^ 2)), 0) as length
+        from unnest(in_numbers) u (number)
+    ) l
+    where l.length is not null
+$$;
+
 -- The signs of numbers, 1 for positive ones.
 create function public.audio_signs_v1(in_numbers real[])
 returns bit varying
@@ -228,7 +246,11 @@ begin
         new.vector := old.vector;
     end if;
     if is_new or new.embedding is distinct from old.embedding then
+        new.embedding := public.audio_normal_v1(new.embedding);
         new.embedding_signs := public.audio_signs_v1(new.embedding);
+        if new.embedding is null then
+            new.embedding_model := null;
+        end if;
     end if;
     if not is_new and (
         has_text_changed
@@ -308,5 +330,5 @@ for each statement execute function public.audio_count_v1();
 
 revoke execute on function
     public.audio_configuration_v1, public.audio_text_v1, public.audio_vector_v1,
-    public.audio_recording_vector_v1, public.audio_signs_v1, public.audio_derive_v1, public.audio_count_v1
+    public.audio_recording_vector_v1, public.audio_normal_v1, public.audio_signs_v1, public.audio_derive_v1, public.audio_count_v1
 from public;

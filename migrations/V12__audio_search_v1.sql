@@ -14,49 +14,157 @@ as $$
     where e.extname = in_name
 $$;
 
--- Words of the catalogue that are nearly a given one.
-create function public.audio_similar_words_v1(
+-- Words of the catalogue in the place of one that it does not have: the parts that it is put together from
+-- ("Flugangst"); or the most similar one, where pg_trgm is there to tell; or one that begins with it; or one that
+-- is its beginning or its end.
+create function public.audio_replacements_v1(
     in_configuration text,
     in_word text,
     -- The vocabulary; null for that of the catalogue.
     in_vocabulary text[]
 )
-returns table (word text)
+returns table (
+    word text,
+    -- Its part of the weight.
+    portion double precision,
+    -- What finding it counts for.
+    factor double precision
+)
 language plpgsql
 stable
 security invoker
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
 as $$
 declare
+    compound_factor constant double precision := 0.9;
+    beginning_factor constant double precision := 0.6;
+    similar_factor constant double precision := 0.7;
+    -- The least length of a part, and of one beside which the rest means nothing.
+    least_part constant integer := 4;
+    least_only_part constant integer := 5;
     trigrams constant text := public.audio_extension_v1('pg_trgm');
+    known text[];
+    first_part text;
+    second_part text;
+    returned bigint;
 begin
-    if trigrams is null then
+    if length(in_word) >= 2 * least_part then
+        with
+        possible as (
+            select array_agg(left(in_word, n)) || array_agg(right(in_word, n)) as words
+            from generate_series(least_part, length(in_word) - 3) n
+        )
+        select array_agg(w.word)
+        into known
+        from (
+            select w.word
+            from possible
+            cross join unnest(possible.words) p (word)
+            join public.audio_words w on w.word = p.word
+            where w.configuration = in_configuration
+              and w.recordings > 0
+              and in_vocabulary is null
+            union
+            select v.word
+            from unnest(in_vocabulary) v (word)
+            join possible on v.word = any (possible.words)
+        ) w;
+
+        select f.word, s.word
+        into first_part, second_part
+        from unnest(known) f (word)
+        cross join unnest(known) s (word)
+        where starts_with(in_word, f.word)
+          and right(in_word, length(s.word)) = s.word
+          -- What German puts between two parts.
+          and substr(in_word, length(f.word) + 1, length(in_word) - length(f.word) - length(s.word))
+              in ('', 'e', 'en', 'es', 'n', 's')
+          and length(f.word) + length(s.word) <= length(in_word)
+        order by length(f.word) desc, length(s.word) desc
+        limit 1;
+        if found then
+            return query values (first_part, 0.5::double precision, compound_factor), (second_part, 0.5, compound_factor);
+            return;
+        end if;
+    end if;
+
+    if trigrams is not null then
+        return query execute format(
+            $sql$
+                select w.word, 1::double precision, $4
+                from %2$s
+                where %3$s w.word operator(%1$s.%%) $2
+                  -- People hardly ever get the first letter wrong.
+                  and left(w.word, 1) = left($2, 1)
+                  and %1$s.similarity(w.word, $2) >= 0.4
+                order by %1$s.similarity(w.word, $2) desc, w.word
+                limit 1
+            $sql$,
+            trigrams,
+            case when in_vocabulary is null then 'public.audio_words w' else 'unnest($3) w (word)' end,
+            case when in_vocabulary is null then 'w.configuration = $1 and w.recordings > 0 and' else '' end
+        )
+        using in_configuration, in_word, in_vocabulary, similar_factor;
+        get diagnostics returned = row_count;
+        if returned > 0 then
+            return;
+        end if;
+    end if;
+
+    return query
+    select w.word, 1::double precision, beginning_factor
+    from (
+        select w.word, w.recordings
+        from public.audio_words w
+        where w.word > in_word
+          and w.word < in_word || U&'\+10FFFF'
+          and w.configuration = in_configuration
+          and w.recordings > 0
+          and in_vocabulary is null
+        union all
+        select v.word, 1
+        from unnest(in_vocabulary) v (word)
+        where starts_with(v.word, in_word)
+    ) w
+    order by w.recordings desc, w.word
+    limit 1;
+    if found then
         return;
     end if;
-    return query execute format(
-        $sql$
-            select w.word
-            from %2$s
-            where %3$s w.word operator(%1$s.%%) $2
-              -- People hardly ever get the first letter wrong.
-              and left(w.word, 1) = left($2, 1)
-              and %1$s.similarity(w.word, $2) >= 0.4
-            order by %1$s.similarity(w.word, $2) desc, w.word
-            limit 1
-        $sql$,
-        trigrams,
-        case when in_vocabulary is null then 'public.audio_words w' else 'unnest($3) w (word)' end,
-        case when in_vocabulary is null then 'w.configuration = $1 and w.recordings > 0 and' else '' end
-    )
-    using in_configuration, in_word, in_vocabulary;
+
+    return query
+    select k.word, 1::double precision, compound_factor / 2
+    from unnest(known) k (word)
+    where length(k.word) >= least_only_part
+    order by starts_with(in_word, k.word) desc, length(k.word) desc
+    limit 1;
 end
+$$;
+
+-- What a word weighs: the more the fewer recordings have it. One that none has may be the one that matters, or
+-- of no matter at all, so it weighs as much as one that one in twenty has.
+create function public.audio_weight_v1(in_recordings bigint, in_total bigint)
+returns double precision
+language sql
+immutable
+parallel safe
+as $$
+    select ln(1 + (in_total - r.recordings + 0.5) / (r.recordings + 0.5))
+    from (
+        select case
+            when in_recordings > 0 then in_recordings
+            else greatest(0.5, 0.05 * in_total)
+        end::double precision as recordings
+    ) r
 $$;
 
 -- The words of a text in each configuration of the catalogue, with how much each weighs: the more the fewer
 -- recordings have it.
 create function public.audio_terms_v1(
     in_text text,
-    -- Whether a word that no recording has may be replaced by one that is nearly the same.
-    in_corrects boolean,
+    -- Whether a word that no recording has may be replaced.
+    in_replaces boolean,
     -- Of recordings that are searched instead of the catalogue; or null.
     in_given_configurations text[],
     in_given_vectors tsvector[]
@@ -83,13 +191,12 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-    -- A word that no recording has weighs as much as one that this share of them has.
-    unknown_share constant double precision := 0.02;
-    corrected_factor constant double precision := 0.7;
-    -- Correcting takes some milliseconds a word.
-    corrections integer := case when in_corrects then 4 else 0 end;
+    -- How many words are replaced at most, which takes some milliseconds each, and how long they are at least.
+    replacements constant integer := case when in_replaces then 8 else 0 end;
+    least_replaced constant integer := 5;
+    replaced integer := 0;
+    vocabulary text[];
     term record;
-    similar_word text;
 begin
     for term in
         with
@@ -154,49 +261,46 @@ begin
         word := term.word;
         recordings := term.recordings;
         headlines := term.headlines;
+        weight := public.audio_weight_v1(recordings, total);
         factor := 1;
-        if term.is_unknown and corrections > 0 and length(term.word) > 4 then
-            corrections := corrections - 1;
-            select s.word
-            into similar_word
-            from public.audio_similar_words_v1(
-                term.configuration, term.word,
-                case when in_given_vectors is not null then array(
-                    select distinct l.lexeme
-                    from unnest(in_given_configurations, in_given_vectors) g (configuration, vector)
-                    cross join unnest(g.vector) l
-                    where g.configuration = term.configuration
-                ) end
-            ) s;
-            if similar_word is not null then
-                word := similar_word;
-                factor := corrected_factor;
-                if in_given_vectors is null then
-                    select w.recordings, w.headlines
-                    into recordings, headlines
-                    from public.audio_words w
-                    where w.configuration = term.configuration
-                      and w.word = similar_word;
-                else
-                    select count(*), count(*) filter (where l.weights && '{A,B}')
-                    into recordings, headlines
-                    from unnest(in_given_configurations, in_given_vectors) g (configuration, vector)
-                    cross join unnest(g.vector) l
-                    where g.configuration = term.configuration
-                      and l.lexeme = similar_word;
-                end if;
-            end if;
+        if not term.is_unknown or replaced >= replacements or length(term.word) < least_replaced then
+            return next;
+            continue;
         end if;
-        weight := (
-            select ln(1 + (term.total - known + 0.5) / (known + 0.5))
-            from (
-                select case
-                    when recordings > 0 then recordings
-                    else greatest(0.5, unknown_share * term.total)
-                end::double precision as known
-            ) k
-        );
-        return next;
+
+        replaced := replaced + 1;
+        vocabulary := case when in_given_vectors is not null then array(
+            select distinct l.lexeme
+            from unnest(in_given_configurations, in_given_vectors) g (configuration, vector)
+            cross join unnest(g.vector) l
+            where g.configuration = term.configuration
+        ) end;
+        for term in
+            select r.word, r.portion, r.factor, r.portion * weight as weight
+            from public.audio_replacements_v1(term.configuration, term.word, vocabulary) r
+        loop
+            word := term.word;
+            factor := term.factor;
+            weight := term.weight;
+            if in_given_vectors is null then
+                select w.recordings, w.headlines
+                into recordings, headlines
+                from public.audio_words w
+                where w.configuration = audio_terms_v1.configuration
+                  and w.word = term.word;
+            else
+                select count(*), count(*) filter (where l.weights && '{A,B}')
+                into recordings, headlines
+                from unnest(in_given_configurations, in_given_vectors) g (configuration, vector)
+                cross join unnest(g.vector) l
+                where g.configuration = audio_terms_v1.configuration
+                  and l.lexeme = term.word;
+            end if;
+            return next;
+        end loop;
+        if not found then
+            return next;
+        end if;
     end loop;
 end
 $$;
@@ -255,7 +359,8 @@ declare
     -- Of each combination, and of how many words.
     combination_recordings constant bigint := 20;
     combined_words constant integer := 3;
-    -- A word that more of all recordings have is looked for in titles and tags alone.
+    -- A word that more of all recordings have is looked for in titles and tags alone. One that more than half of
+    -- them have hardly weighs anything, and is not looked for if there is another one.
     common_share constant double precision := 0.1;
     rare text;
     rare_headline text;
@@ -269,7 +374,11 @@ begin
             where not t.is_rare
               and t.recordings <= greatest(rare_recordings, common_share * in_total)
         ),
-        array_agg(t.query order by t.place) filter (where not t.is_rare and not t.is_rare_headline)
+        array_agg(t.query order by t.place) filter (
+            where not t.is_rare
+              and not t.is_rare_headline
+              and (t.recordings <= in_total / 2 or t.place = 1)
+        )
     into rare, rare_headline, combined, combined_headline
     from (
         select
@@ -316,18 +425,15 @@ begin
 end
 $$;
 
--- The cosine of two embeddings; null if one of them is nothing but zeros.
+-- The cosine of two embeddings of length 1.
 create function public.audio_cosine_v1(in_one real[], in_other real[])
 returns double precision
 language sql
 immutable
 parallel safe
 as $$
-    select sum(n.one * n.other) / nullif(sqrt(sum(n.one * n.one)) * sqrt(sum(n.other * n.other)), 0)
-    from (
-        select u.one::double precision as one, u.other::double precision as other
-        from unnest(in_one, in_other) u (one, other)
-    ) n
+    select sum(n.one * n.other)::double precision
+    from unnest(in_one, in_other) n (one, other)
 $$;
 
 -- The type of pgvector that an index on embeddings of so many numbers has, with its schema; null if there is
@@ -364,10 +470,11 @@ declare
     -- Those whose numbers have most signs in common are compared number by number.
     compared constant integer := 200;
     dimensions constant integer := cardinality(in_embedding);
+    normal constant real[] := public.audio_normal_v1(in_embedding);
     vector_type constant text := public.audio_vector_type_v1(dimensions);
     signs varbit;
 begin
-    if dimensions = 0 then
+    if normal is null then
         return;
     end if;
     if vector_type is not null then
@@ -384,7 +491,7 @@ begin
             $sql$,
             vector_type, dimensions, public.audio_extension_v1('vector'), in_model
         )
-        using in_embedding, in_limit;
+        using normal, in_limit;
         return;
     end if;
 
@@ -400,11 +507,11 @@ begin
     ) then
         return;
     end if;
-    signs := public.audio_signs_v1(in_embedding);
+    signs := public.audio_signs_v1(normal);
     return query
     select n.audio_id, n.cosine
     from (
-        select r.audio_id, public.audio_cosine_v1(r.embedding, in_embedding) as cosine
+        select r.audio_id, public.audio_cosine_v1(r.embedding, normal) as cosine
         from (
             select r.audio_id, r.embedding
             from public.audio_resources r
@@ -415,7 +522,6 @@ begin
             limit compared
         ) r
     ) n
-    where n.cosine is not null
     order by n.cosine desc, n.audio_id
     limit in_limit;
 end
@@ -467,10 +573,10 @@ as $$
 declare
     -- What a word counts for that is once in transcript, summary, tags or title. Often is more: up to 1.64
     -- times as much, and nothing counts for more than 1.
-    field_factors constant real[] := '{0.4, 0.7, 0.9, 1}';
+    field_factors constant real[] := '{0.25, 0.7, 0.9, 1}';
     often constant double precision := 1.64493406685;
     -- What the context adds to the order at most.
-    context_weight constant double precision := 0.1;
+    context_weight constant double precision := 0.2;
     -- How many of each list are ranked.
     list_length constant integer := 40;
     -- The constant of reciprocal ranks.
@@ -480,6 +586,7 @@ declare
         in_only_if_empty
         and exists (select from public.audio_words w where w.word = '' and w.recordings > 0)
     );
+    normal constant real[] := public.audio_normal_v1(in_embedding);
     given_ids uuid[];
     given_configurations text[];
     given_vectors tsvector[];
@@ -578,7 +685,7 @@ begin
             r.audio_id, found.score, found.matched,
             row_number() over (
                 order by
-                    found.score + context_weight * coalesce(
+                    found.score + context_weight * often * coalesce(
                         ts_rank(field_factors, r.vector, (
                             select c.query::tsquery
                             from unnest(context_configurations, context_queries) c (configuration, query)
@@ -626,7 +733,7 @@ begin
     return query
     select
         r.audio_id, r.filename, r.location, r.title, r.summary, r.language, r.duration_seconds, r.tags,
-        coalesce(greatest(0, least(1, r.cosine)), f.words_score) as relevance,
+        case when r.cosine is null then f.words_score else greatest(0, least(1, r.cosine)) end as relevance,
         f.words_score, f.words_rank,
         case when f.meaning_rank is not null then r.cosine end, f.meaning_rank,
         coalesce(string_to_array(f.matched, ' '), '{}')
@@ -644,7 +751,7 @@ begin
             case
                 when r.embedding_model = in_embedding_model
                     and cardinality(r.embedding) = cardinality(in_embedding)
-                    then public.audio_cosine_v1(r.embedding, in_embedding)
+                    then public.audio_cosine_v1(r.embedding, normal)
             end as cosine
         from public.audio_resources r
         where r.audio_id = any (word_ids || near_ids)
@@ -675,6 +782,7 @@ declare
     -- Fewer are compared as fast without an index.
     least_recordings constant bigint := 1000;
     trigrams constant text := public.audio_extension_v1('pg_trgm');
+    models jsonb;
     this_model record;
     index_name text;
     wanted text[] := '{}';
@@ -692,7 +800,10 @@ begin
             trigrams
         );
     end if;
-    for this_model in
+    -- All of them first: no index is made of a table that is being read.
+    select jsonb_agg(m)
+    into models
+    from (
         select
             r.embedding_model as model, cardinality(r.embedding) as dimensions,
             public.audio_vector_type_v1(cardinality(r.embedding)) as vector_type
@@ -701,6 +812,10 @@ begin
           and r.embedding is not null
         group by r.embedding_model, cardinality(r.embedding)
         having count(*) >= least_recordings
+    ) m;
+    for this_model in
+        select m.model, m.dimensions, m.vector_type
+        from jsonb_to_recordset(models) m (model text, dimensions integer, vector_type text)
     loop
         continue when this_model.vector_type is null;
         index_name := 'audio_resources_meaning_' || md5(this_model.model || ' ' || this_model.dimensions);
@@ -728,7 +843,7 @@ end
 $$;
 
 revoke execute on function
-    public.audio_extension_v1, public.audio_similar_words_v1, public.audio_terms_v1,
+    public.audio_extension_v1, public.audio_replacements_v1, public.audio_weight_v1, public.audio_terms_v1,
     public.audio_word_query_v1, public.audio_combinations_v1, public.audio_candidates_v1,
     public.audio_cosine_v1, public.audio_vector_type_v1, public.audio_near_v1, public.audio_search_v1,
     public.audio_index_v1

@@ -13,6 +13,7 @@ mod endpoints {
     mod chat;
     mod export;
     mod history;
+    mod links;
     mod load_session;
     mod reset;
     mod search;

@@ -17,6 +17,7 @@ use shared::http::reporter::Reporter;
 use shared::http::request::RequestLimit;
 use shared::http::route::Route;
 use shared::store::Store;
+use shared::store::links::Links;
 use status::Status;
 use stream::Stream;
 
@@ -29,6 +30,8 @@ pub struct Parts {
     pub store: Store,
     /// The assistant.
     pub assistant: Arc<Assistant>,
+    /// The links to recordings.
+    pub links: Links,
 }
 
 /// An endpoint: a function, named by its package, and its routes.
@@ -47,15 +50,18 @@ type Serve = Box<dyn Fn(&Parts, &Arc<Reporter>, RequestLimit) -> Router>;
 #[must_use]
 pub fn table() -> Vec<Entry> {
     vec![
-        entry(|parts| Chat::new(Arc::clone(&parts.assistant))),
+        entry(|parts| Chat::new(Arc::clone(&parts.assistant), parts.links.clone())),
         entry(|parts| Export::new(parts.store.clone())),
-        entry(|parts| History::new(parts.store.clone())),
-        entry(|parts| LoadSession::new(parts.store.clone())),
+        entry(|parts| History::new(parts.store.clone(), parts.links.clone())),
+        entry(|parts| LoadSession::new(parts.store.clone(), parts.links.clone())),
         entry(|parts| Reset::new(parts.store.clone())),
         entry(|parts| Search::new(parts.store.clone())),
         entry(|parts| Sessions::new(parts.store.clone())),
         entry(|parts| Status::new(parts.store.clone())),
-        entry(|parts| Stream::new(parts.store.clone(), Arc::clone(&parts.assistant))),
+        entry(|parts| {
+            let (store, assistant) = (parts.store.clone(), Arc::clone(&parts.assistant));
+            Stream::new(store, assistant, parts.links.clone())
+        }),
     ]
 }
 

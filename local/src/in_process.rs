@@ -4,6 +4,7 @@ use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use assistant::AssistantConfig;
+use shared::buckets::Buckets;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -25,6 +26,7 @@ impl InProcess {
     /// Starts it, on the database of an instance that is running if there is one.
     pub(crate) async fn start() -> Result<Self, LocalError> {
         let assistant_config = AssistantConfig::from_env().await.map_err(failed)?;
+        let buckets = Buckets::from_env().map_err(failed)?;
         let access = Access::read(|name| env::var(name).ok())?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.and_then(TcpListener::into_std).map_err(failed)?;
@@ -33,7 +35,7 @@ impl InProcess {
 
         let open = LocalDatabase::open_or_join();
         let tell = |line: &str| eprintln!("{line}");
-        let (database, router) = start(open, assistant_config, access, tell).await?;
+        let (database, router) = start(open, assistant_config, buckets, access, tell).await?;
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
         let serving = tokio::spawn(async move {
             if let Err(error) = server.http1_only().serve(service).await {

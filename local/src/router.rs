@@ -8,12 +8,14 @@ use axum::Router;
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use lambda_http::http::header::HeaderValue;
+use shared::buckets::Buckets;
 use shared::caller::REQUEST_TIMEOUT;
 use shared::http::endpoint::REQUEST_ID;
 use shared::http::reporter::Reporter;
 use shared::http::request::{RequestLimit, new_request_id};
 use shared::problem::Problem;
 use shared::store::Store;
+use shared::store::links::Links;
 
 use crate::access::{Access, guard};
 use crate::endpoints::{self, Parts};
@@ -24,10 +26,11 @@ use crate::tokens::authorize;
 /// Time that a request may take beyond the model's timeout.
 const TURN_MARGIN: Duration = Duration::from_secs(9);
 
-/// All endpoints at their routes, restricted by `access`; `reporter` logs their requests.
+/// All endpoints at their routes, restricted by `access`; `buckets` hold recordings, `reporter` logs the requests.
 pub fn router(
     store: Store,
     assistant_config: AssistantConfig,
+    buckets: Buckets,
     reporter: Reporter,
     access: Access,
 ) -> Router {
@@ -35,7 +38,12 @@ pub fn router(
     let limit = RequestLimit(REQUEST_TIMEOUT.max(assistant_config.model_timeout + TURN_MARGIN));
     let cors = access.cors();
     let assistant = Arc::new(Assistant::new(store.clone(), assistant_config));
-    let parts = Parts { store, assistant };
+    let links = Links::new(store.clone(), buckets);
+    let parts = Parts {
+        store,
+        assistant,
+        links,
+    };
     endpoints::table()
         .iter()
         .map(|endpoint| endpoint.serve(&parts, &reporter, limit))

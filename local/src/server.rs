@@ -9,6 +9,7 @@ use std::time::Duration;
 use assistant::AssistantConfig;
 use axum::Router;
 use axum_server::Handle;
+use shared::buckets::Buckets;
 use shared::database::Database;
 use shared::http::reporter::Reporter;
 use shared::settings;
@@ -42,6 +43,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
     let assistant_config = AssistantConfig::from_env()
         .await
         .map_err(|error| LocalError::new(error.to_string()))?;
+    let buckets = Buckets::from_env().map_err(|error| LocalError::new(error.to_string()))?;
     let access = Access::read(|name| env::var(name).ok())?;
     let interval = maintain::interval().map_err(|error| LocalError::new(error.to_string()))?;
     // The port first: if it is taken, no database is started for nothing.
@@ -49,7 +51,7 @@ pub(crate) async fn serve() -> Result<(), LocalError> {
 
     let open = LocalDatabase::open();
     let started = tokio::select! {
-        started = start(open, assistant_config, access, |line| println!("{line}")) => started?,
+        started = start(open, assistant_config, buckets, access, |line| println!("{line}")) => started?,
         () = stop.clone().first() => return Ok(()),
     };
     let (mut database, router) = started;
@@ -116,6 +118,7 @@ async fn answer_until(
 pub(crate) async fn start(
     open: impl Future<Output = Result<LocalDatabase, LocalError>>,
     assistant_config: AssistantConfig,
+    buckets: Buckets,
     access: Access,
     tell: impl Fn(&str),
 ) -> Result<(LocalDatabase, Router), LocalError> {
@@ -138,8 +141,8 @@ pub(crate) async fn start(
         tell(&format!("tokens    of {tokens}"));
     }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
-    assistant_config.import_recordings(&store).await;
-    let router = router(store, assistant_config, Reporter::to_log(), access);
+    assistant_config.agent.prepare(&store).await;
+    let router = router(store, assistant_config, buckets, Reporter::to_log(), access);
     Ok((database, router))
 }
 

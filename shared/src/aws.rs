@@ -7,9 +7,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation, SigningParams,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
+use lambda_http::http;
 use lambda_http::http::header::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use tokio::sync::{Mutex, OnceCell};
@@ -20,8 +24,9 @@ use crate::https::Https;
 /// Timeout for one call, retries included.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long before they expire credentials are renewed.
-const RENEWAL: Duration = Duration::from_secs(60);
+/// How long before they expire credentials are renewed. A link made with them lasts no longer than they
+/// do, so none is useless from the start. New ones of ECS and EC2 are there that early.
+const RENEWAL: Duration = Duration::from_secs(300);
 
 /// The characters that are percent-encoded in a path or a query: all but RFC 3986's unreserved ones,
 /// as signatures expect.
@@ -116,6 +121,79 @@ pub fn percent_encoded(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, RESERVED)
 }
 
+/// A failure to sign, which names no secret.
+type SigningError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Signs requests to a service in a region: with these credentials, as of this time.
+pub struct Signing<'a> {
+    /// The service, as its signatures name it.
+    pub service: &'a str,
+    /// The region.
+    pub region: &'a str,
+    /// The credentials.
+    pub identity: &'a Identity,
+    /// When the request is signed.
+    pub time: SystemTime,
+}
+
+impl Signing<'_> {
+    fn parameters(&self, settings: SigningSettings) -> Result<SigningParams<'_>, SigningError> {
+        Ok(v4::SigningParams::builder()
+            .identity(self.identity)
+            .region(self.region)
+            .name(self.service)
+            .time(self.time)
+            .settings(settings)
+            .build()?
+            .into())
+    }
+
+    /// Presigns a GET: the URL, with a query string that allows whoever has it the request for this
+    /// long. Its path is percent-encoded and is signed as it is.
+    ///
+    /// # Errors
+    /// If it is no URL.
+    pub fn presigned(
+        &self,
+        url: &str,
+        body: SignableBody<'_>,
+        lifetime: Duration,
+    ) -> Result<String, SigningError> {
+        let mut settings = SigningSettings::default();
+        settings.expires_in = Some(lifetime);
+        settings.signature_location = SignatureLocation::QueryParams;
+        // By default a path is encoded and normalized once more, which S3 does not do.
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let signable = SignableRequest::new("GET", url, std::iter::empty(), body)?;
+        let (instructions, _) = sign(signable, &self.parameters(settings)?)?.into_parts();
+        let mut request = http::Request::get(url).body(())?;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request.uri().to_string())
+    }
+
+    /// The headers by which the service checks a POST with these headers.
+    fn headers(
+        &self,
+        url: &str,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<HeaderMap, SigningError> {
+        let headers = headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let signable = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))?;
+        let parameters = self.parameters(SigningSettings::default())?;
+        let (instructions, _) = sign(signable, &parameters)?.into_parts();
+        let signed = instructions.headers().map(|(name, value)| {
+            let mut value = HeaderValue::from_str(value)?;
+            value.set_sensitive(true);
+            Ok((HeaderName::try_from(name)?, value))
+        });
+        signed.collect()
+    }
+}
+
 /// Signs a POST of `body` to a service, with the environment's credentials: adds the headers that
 /// the service checks it by.
 ///
@@ -128,38 +206,15 @@ pub async fn sign_post(
     headers: &mut HeaderMap,
     body: &[u8],
 ) -> Result<(), String> {
-    let identity = credentials().await?.into();
-    let signed = signature(service, region, url, headers, body, &identity)
+    let signing = Signing {
+        service,
+        region,
+        identity: &credentials().await?.into(),
+        time: SystemTime::now(),
+    };
+    let signed = signing
+        .headers(url, headers, body)
         .map_err(|error| format!("AWS's signature cannot be made: {error}"))?;
     headers.extend(signed);
     Ok(())
-}
-
-fn signature(
-    service: &str,
-    region: &str,
-    url: &str,
-    headers: &HeaderMap,
-    body: &[u8],
-    identity: &Identity,
-) -> Result<HeaderMap, Box<dyn std::error::Error + Send + Sync>> {
-    let parameters = v4::SigningParams::builder()
-        .identity(identity)
-        .region(region)
-        .name(service)
-        .time(SystemTime::now())
-        .settings(SigningSettings::default())
-        .build()?
-        .into();
-    let headers = headers
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
-    let signable = SignableRequest::new("POST", url, headers, SignableBody::Bytes(body))?;
-    let (instructions, _) = sign(signable, &parameters)?.into_parts();
-    let signed = instructions.headers().map(|(name, value)| {
-        let mut value = HeaderValue::from_str(value)?;
-        value.set_sensitive(true);
-        Ok((HeaderName::try_from(name)?, value))
-    });
-    signed.collect()
 }

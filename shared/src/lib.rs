@@ -10,6 +10,7 @@
 //! [`http::endpoint::Reply`] or a [`problem::Problem`].
 
 pub mod aws;
+pub mod buckets;
 pub mod caller;
 pub mod causes;
 pub mod database;

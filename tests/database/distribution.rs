@@ -104,7 +104,7 @@ async fn every_statement_names_the_session_it_looks_at() {
             }
         }
         match statement.scope {
-            Scope::Schema | Scope::Maintain => continue,
+            Scope::Schema | Scope::Catalogue | Scope::Maintain => continue,
             Scope::Owner => {
                 for text in texts {
                     let without = without_owner(&text);

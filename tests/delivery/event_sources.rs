@@ -13,12 +13,14 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use reset::Reset;
 use serde_json::{Value, json};
+use shared::buckets::Buckets;
 use shared::caller::Permissions;
 use shared::database::{Database, DatabaseConfig};
 use shared::http::endpoint::Endpoint;
 use shared::http::reporter::Reporter;
 use shared::lambda::respond_to_event;
 use shared::store::Store;
+use shared::store::links::Links;
 use status::Status;
 use uuid::Uuid;
 
@@ -42,10 +44,12 @@ impl Functions {
         let database = Database::new(DatabaseConfig::parse(&url).unwrap());
         let store = Store::new(Arc::new(database));
         let config = AssistantConfig::read(|_| None).await.unwrap();
+        let links = Links::new(store.clone(), Buckets::default());
+        let assistant = Arc::new(Assistant::new(store.clone(), config));
         Self {
-            chat: Chat::new(Arc::new(Assistant::new(store.clone(), config))),
-            history: History::new(store.clone()),
-            load_session: LoadSession::new(store.clone()),
+            chat: Chat::new(assistant, links.clone()),
+            history: History::new(store.clone(), links.clone()),
+            load_session: LoadSession::new(store.clone(), links),
             status: Status::new(store.clone()),
             reset: Reset::new(store),
             database: name,
@@ -636,7 +640,8 @@ fn events_that_are_changed_at_random_are_answered() {
     // Nothing listens there: a request that reaches the database is answered with 503 immediately.
     let config = DatabaseConfig::parse("postgresql://u@127.0.0.1:1/d?connect_timeout=1");
     let store = Store::new(Arc::new(Database::new(config.unwrap())));
-    let (history, status) = (History::new(store.clone()), Status::new(store));
+    let links = Links::new(store.clone(), Buckets::default());
+    let (history, status) = (History::new(store.clone(), links), Status::new(store));
     let cases = std::env::var("PROPTEST_CASES").map_or(2000, |cases| cases.parse().unwrap());
     let config = Config {
         cases,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
+use shared::buckets::Buckets;
 use shared::caller::{Caller, Permissions};
 use shared::database::{Database, DatabaseConfig};
+use shared::store::links::Links;
 use shared::store::{Store, sessions};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -221,7 +223,8 @@ async fn an_erased_id_is_opened_by_no_route_and_by_no_statement() {
     sessions::reset(&store, &caller, source, erased)
         .await
         .unwrap();
-    sessions::fork(&store, &caller, source, said, erased)
+    let links = Links::new(store.clone(), Buckets::default());
+    sessions::fork(&store, &links, &caller, source, said, erased)
         .await
         .unwrap();
     let there = format!("select count(*) from chat_sessions where session_id = '{erased}'");

@@ -16,6 +16,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request};
 use local::access::Access;
 use rig::sessions::filled_sessions;
 use serde_json::{Value, json};
+use shared::buckets::Buckets;
 use shared::caller::{Permissions, REQUEST_TIMEOUT};
 use shared::database::{Connection, Database, DatabaseConfig};
 use shared::http::reporter::Reporter;
@@ -28,7 +29,7 @@ use uuid::Uuid;
 
 use crate::contract;
 use crate::emulator::Emulator;
-use crate::local_run::LocalRun;
+use crate::local_run::{Complaints, LocalRun};
 use crate::postgres;
 use crate::proxy::Proxy;
 use crate::stream::{Source, Stream};
@@ -204,8 +205,28 @@ impl TestApi {
         reporter.before_requests(connected.preconnect()).await;
         let (chat_config, access) = (chat_config(settings).await, access(settings));
         let store = Store::new(connected);
-        let router = local::router::router(store, chat_config, reporter, access);
+        let buckets = Buckets::read(variable(settings)).unwrap();
+        let router = local::router::router(store, chat_config, buckets, reporter, access);
         (Self::of(vec![Environment::Here(router)], database), lines)
+    }
+
+    /// The API on a new database, served by a process of its own with settings as its variables, and what that
+    /// process complains about.
+    pub async fn in_a_process(settings: &[(&str, &str)]) -> (Self, Complaints) {
+        let database = postgres::migrated_database().await;
+        let url = postgres::app_url(&database);
+        let mut variables = PERMISSIONS.to_vec();
+        variables.extend(settings);
+        // Maintaining the database takes other rights than its user has, which it would complain about.
+        variables.extend([
+            ("DATABASE_URL", url.as_str()),
+            ("MAINTAIN_EVERY_MINUTES", "0"),
+        ]);
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalRun::start(folder.path(), &variables).await;
+        let complaints = local.complaints();
+        let environment = Environment::there(local.address.clone(), (local, folder));
+        (Self::of(vec![environment], database), complaints)
     }
 
     /// The API on a new database, connected through a proxy.
@@ -558,7 +579,9 @@ impl Environment {
                 let database = Database::new(config.unwrap());
                 let store = Store::new(Arc::new(database));
                 let reporter = Reporter::to_log();
-                Self::Here(local::router::router(store, chat_config, reporter, access))
+                let buckets = Buckets::read(variable(settings)).unwrap();
+                let router = local::router::router(store, chat_config, buckets, reporter, access);
+                Self::Here(router)
             }
             Ok("local") => {
                 let folder = tempfile::tempdir().unwrap();

@@ -62,6 +62,25 @@ pub async fn put_secret(arn: &str, text: &str) {
     .await;
 }
 
+/// Creates a bucket; returns its name.
+pub async fn create_bucket() -> String {
+    let name = format!("daissy-{}", uuid::Uuid::new_v4().simple());
+    put(&name, "").await;
+    name
+}
+
+/// Stores an object in a bucket.
+pub async fn put_object(bucket: &str, key: &str, content: &'static str) {
+    put(&format!("{bucket}/{key}"), content).await;
+}
+
+/// Moto takes what is signed for no service as a request to S3.
+async fn put(path: &str, content: &'static str) {
+    let url = format!("{}/{path}", endpoint());
+    let answer = Client::new().put(url).body(content).send().await.unwrap();
+    assert!(answer.status().is_success(), "{:?}", answer.text().await);
+}
+
 async fn call(action: &str, body: Value) -> Value {
     let answer = Client::new()
         .post(endpoint())

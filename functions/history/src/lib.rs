@@ -9,6 +9,7 @@ use shared::http::route::Route;
 use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
+use shared::store::links::Links;
 use shared::store::messages::{self, Page};
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ const MAX_LIMIT: i64 = 1000;
 #[derive(Debug)]
 pub struct History {
     store: Store,
+    links: Links,
 }
 
 #[derive(Serialize)]
@@ -34,8 +36,8 @@ struct HistoryReply {
 impl History {
     /// The function on a store.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, links: Links) -> Self {
+        Self { store, links }
     }
 }
 
@@ -50,7 +52,8 @@ impl Endpoint for History {
         observed::session(session_id);
         let page = page(&request, session_id)?;
 
-        let history = messages::history(&self.store, request.caller(), session_id, page).await?;
+        let (store, links, caller) = (&self.store, &self.links, request.caller());
+        let history = messages::history(store, links, caller, session_id, page).await?;
 
         let last_seq = history.last_seq.filter(|_| history.has_more);
         Reply::json(&HistoryReply {

@@ -1,7 +1,14 @@
 //! Bootstrap of the function; its logic is in the library beside it.
 
+use shared::buckets::Buckets;
 use shared::lambda::run;
+use shared::store::links::Links;
 
 fn main() -> Result<(), lambda_http::Error> {
-    run(|store| Box::pin(async { Ok(history::History::new(store)) }))
+    run(|store| {
+        Box::pin(async {
+            let links = Links::new(store.clone(), Buckets::from_env()?);
+            Ok(history::History::new(store, links))
+        })
+    })
 }

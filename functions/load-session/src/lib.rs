@@ -9,6 +9,7 @@ use shared::ids::new_id;
 use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
+use shared::store::links::Links;
 use shared::store::sessions;
 use uuid::Uuid;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 #[derive(Debug)]
 pub struct LoadSession {
     store: Store,
+    links: Links,
 }
 
 #[derive(Serialize)]
@@ -38,8 +40,8 @@ struct Origin {
 impl LoadSession {
     /// The function on a store.
     #[must_use]
-    pub fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store, links: Links) -> Self {
+        Self { store, links }
     }
 }
 
@@ -54,10 +56,10 @@ impl Endpoint for LoadSession {
         observed::session(session_id);
         let at = request.query_id("at")?;
         request.refuse_in_body("at")?;
-        let (store, caller) = (&self.store, request.caller());
+        let (store, links, caller) = (&self.store, &self.links, request.caller());
 
         let Some(message_id) = at else {
-            let resumed = sessions::resume(store, caller, session_id).await?;
+            let resumed = sessions::resume(store, links, caller, session_id).await?;
             return Reply::json(&LoadSessionReply {
                 success: true,
                 session_id,
@@ -69,7 +71,7 @@ impl Endpoint for LoadSession {
         };
 
         let copy_id = new_id();
-        let copy = sessions::fork(store, caller, session_id, message_id, copy_id).await?;
+        let copy = sessions::fork(store, links, caller, session_id, message_id, copy_id).await?;
         Reply::json(&LoadSessionReply {
             success: true,
             session_id: copy_id,

@@ -7,6 +7,7 @@ use shared::http::events::Events;
 use shared::http::request::Request;
 use shared::problem::Problem;
 use shared::store::Store;
+use shared::store::links::Links;
 use shared::store::streams::{self, Asked, Place, Progress};
 use shared::store::turns::StoredAnswer;
 use tokio::time::{Instant, sleep};
@@ -29,6 +30,8 @@ const LAST_EVENT_ID: &str = "last-event-id";
 pub struct Reader {
     /// Where the turn is.
     pub store: Store,
+    /// The links to its recordings.
+    pub links: Links,
     /// Who reads.
     pub caller: Caller,
     /// The session of the turn.
@@ -119,7 +122,7 @@ impl Reader {
                     };
                     let StoredAnswer {
                         response_id,
-                        answer,
+                        mut answer,
                         seq,
                         ..
                     } = *stored;
@@ -127,6 +130,8 @@ impl Reader {
                         self.begin(&events, asked, response_id, place, &answer.model)
                     });
                     send(turn, response_id, 0, &answer.content);
+                    let audio_files = &mut answer.audio_files;
+                    self.links.replace(&self.caller, audio_files).await;
                     return turn.done(&query, &answer, seq);
                 }
             };

@@ -17,6 +17,7 @@ use shared::http::route::Route;
 use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
+use shared::store::links::Links;
 use shared::store::streams::{self, Place, Progress};
 use shared::store::turns::{Question, Turn};
 use uuid::Uuid;
@@ -29,6 +30,7 @@ use crate::turn_events::TurnEvents;
 pub struct Stream {
     store: Store,
     assistant: Arc<Assistant>,
+    links: Links,
 }
 
 const TAKE: Route = Route::post("/chat/stream");
@@ -44,8 +46,12 @@ struct StopReply {
 impl Stream {
     /// The function with its assistant, on the assistant's store.
     #[must_use]
-    pub fn new(store: Store, assistant: Arc<Assistant>) -> Self {
-        Self { store, assistant }
+    pub fn new(store: Store, assistant: Arc<Assistant>, links: Links) -> Self {
+        Self {
+            store,
+            assistant,
+            links,
+        }
     }
 
     /// Takes a turn. Until the question is stored, a failure is an ordinary answer.
@@ -54,18 +60,23 @@ impl Stream {
         let caller = request.caller_for(self.assistant.stream_time());
         match self.assistant.begin_stream(&caller, &question).await? {
             StreamStart::Started(turn) => {
-                let assistant = Arc::clone(&self.assistant);
+                let (assistant, links) = (Arc::clone(&self.assistant), self.links.clone());
                 Ok(Reply::events(move |events| async move {
-                    answer(&assistant, &caller, &question, &turn, events).await
+                    answer(&assistant, &links, &caller, &question, &turn, events).await
                 }))
             }
-            StreamStart::Replayed(end) => Ok(Reply::events(move |events| async move {
-                let mut turn = begin(&question, end.question_seq, end.response_id, events);
-                turn.started(end.response_id, &end.answer.model);
-                turn.text(&end.answer.content);
-                turn.done(&question.content, &end.answer, end.seq)
-            })
-            .replayed()),
+            StreamStart::Replayed(mut end) => {
+                self.links
+                    .replace(&caller, &mut end.answer.audio_files)
+                    .await;
+                Ok(Reply::events(move |events| async move {
+                    let mut turn = begin(&question, end.question_seq, end.response_id, events);
+                    turn.started(end.response_id, &end.answer.model);
+                    turn.text(&end.answer.content);
+                    turn.done(&question.content, &end.answer, end.seq)
+                })
+                .replayed())
+            }
             StreamStart::InProgress => {
                 let message_id = Some(question.message_id);
                 self.follow(caller, question.session_id, message_id, None)
@@ -93,6 +104,7 @@ impl Stream {
     ) -> Result<Reply, Problem> {
         let reader = Reader {
             store: self.store.clone(),
+            links: self.links.clone(),
             caller,
             session_id,
             model: self.assistant.model().to_owned(),
@@ -130,6 +142,7 @@ impl Stream {
 /// Answers a turn that was begun, and sends what the model says as it says it.
 async fn answer(
     assistant: &Assistant,
+    links: &Links,
     caller: &Caller,
     question: &Question,
     turn: &Turn,
@@ -143,7 +156,8 @@ async fn answer(
         // They come with the end: better ones may still be found.
         Piece::Recordings(_) => {}
     };
-    let end = assistant.stream(caller, question, turn, &mut sink).await?;
+    let mut end = assistant.stream(caller, question, turn, &mut sink).await?;
+    links.replace(caller, &mut end.answer.audio_files).await;
     sent.done(&question.content, &end.answer, end.seq)
 }
 

@@ -1,11 +1,9 @@
 //! Which model answers and how it is asked, read from the environment once.
 
 use std::env;
-use std::sync::Arc;
 use std::time::Duration;
 
 use shared::settings::{self, SettingsError};
-use shared::store::Store;
 use shared::store::turns::ContextLimits;
 
 use crate::agent::Agent;
@@ -51,10 +49,6 @@ const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
 pub struct AssistantConfig {
     /// Who answers.
     pub agent: Agent,
-    /// The model that says what queries and recordings mean.
-    pub embeddings: Option<Arc<Embeddings>>,
-    /// Recordings to import at the start.
-    pub catalogue: Option<CatalogueFile>,
     /// Timeout for the model, including all its function calls. If its answer is streamed, how long it may be
     /// silent.
     pub model_timeout: Duration,
@@ -75,15 +69,6 @@ impl AssistantConfig {
         Self::read(|name| env::var(name).ok()).await
     }
 
-    /// Imports the recordings of `AUDIO_CATALOGUE`, unless that is done; whether there is one to recommend because
-    /// of it.
-    pub async fn import_recordings(&self, store: &Store) -> bool {
-        match &self.catalogue {
-            Some(catalogue) => catalogue.import(store, self.embeddings.as_deref()).await,
-            None => false,
-        }
-    }
-
     /// Reads `AUDIO_MIN_RELEVANCE`: the least relevance with which a recording is recommended.
     ///
     /// # Errors
@@ -95,8 +80,7 @@ impl AssistantConfig {
 
     /// Reads the settings of the models (`MODEL`, `MODEL_BASE_URL`, `MODEL_FALLBACKS`, the variables with the
     /// providers' keys and, if one is not set, `MODEL_KEY_SECRET_ARN`), of what they get (`SYSTEM_PROMPT`,
-    /// `CONTEXT_…`, `TOOLS_FILE`), of recommendations (`AUDIO_MIN_RELEVANCE`, `AUDIO_MAX_RECOMMENDED`,
-    /// `AUDIO_CATALOGUE`, `EMBEDDING_…`), and the timeouts. Secrets are fetched here, once.
+    /// `CONTEXT_…`, `TOOLS_FILE`), of recommendations (`AUDIO_…`, `EMBEDDING_…`), and the timeouts. Secrets are fetched here, once.
     ///
     /// Without `MODEL` the built-in model answers. A model that is configured but cannot be used is
     /// an error, never a reason to use another.
@@ -119,17 +103,17 @@ impl AssistantConfig {
             max_recommended: settings::number(&variables, "AUDIO_MAX_RECOMMENDED", 0..=10)?
                 .unwrap_or(DEFAULT_MAX_RECOMMENDED),
         };
-        let embeddings = Embeddings::read(&variables).await?.map(Arc::new);
-        let tools = Tools::new(
-            Recordings::new(samples, limits, embeddings.clone()),
-            tools::read(variable).await?,
-        );
+        let recordings = Recordings {
+            file: CatalogueFile::read(variable)?,
+            embeddings: Embeddings::read(variable).await?,
+            samples,
+            limits,
+        };
+        let tools = Tools::new(recordings, tools::read(variable).await?);
         let system_prompt =
             variable("SYSTEM_PROMPT").unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned());
         Ok(Self {
             agent: Agent::new(models, tools, system_prompt),
-            embeddings,
-            catalogue: CatalogueFile::read(variable)?,
             model_timeout: seconds("MODEL_TIMEOUT_SECONDS", 1, DEFAULT_MODEL_TIMEOUT_SECONDS)?,
             model_stream_timeout: seconds(
                 "MODEL_STREAM_TIMEOUT_SECONDS",

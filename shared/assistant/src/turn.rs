@@ -70,10 +70,10 @@ impl Assistant {
         Self { store, config }
     }
 
-    /// Imports the recordings of `AUDIO_CATALOGUE`, which is for the start. A database that is down then is a
-    /// warning in the log, and the next turn tries again. Returns whether there is one to recommend because of it.
-    pub async fn prepare(&self) -> bool {
-        self.config.import_recordings(&self.store).await
+    /// Does what need not wait for the first turn: imports the recordings of `AUDIO_CATALOGUE`. If the database
+    /// cannot be reached, the first search does it.
+    pub async fn prepare(&self) {
+        self.config.agent.prepare(&self.store).await;
     }
 
     /// The name of the model, unless its provider gives answers another one.
@@ -307,12 +307,10 @@ impl Assistant {
         until: Instant,
         delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
-        // Done before, unless the database could not be reached at the start.
-        let has_new_ones = self.prepare().await;
         let conversation = Conversation {
             context: &turn.context,
             question: &question.content,
-            has_recordings: turn.has_recordings || has_new_ones,
+            has_recordings: turn.has_recordings,
         };
         self.config
             .agent

@@ -4,14 +4,10 @@
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
-};
-use aws_sigv4::sign::v4;
-use lambda_http::http;
+use aws_sigv4::http_request::SignableBody;
 
 use super::roots::region_of;
-use crate::aws;
+use crate::aws::{self, Signing};
 
 /// How long a token is valid; 15 minutes is the maximum. It is only needed while connecting.
 const LIFETIME: Duration = Duration::from_secs(900);
@@ -43,26 +39,15 @@ fn presign(
     credentials: Credentials,
     now: SystemTime,
 ) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-    let mut settings = SigningSettings::default();
-    settings.expires_in = Some(LIFETIME);
-    settings.signature_location = SignatureLocation::QueryParams;
-    let identity = credentials.into();
-    let parameters = v4::SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name(SERVICE)
-        .time(now)
-        .settings(settings)
-        .build()?
-        .into();
-
+    let signing = Signing {
+        service: SERVICE,
+        region,
+        identity: &credentials.into(),
+        time: now,
+    };
     let user = aws::percent_encoded(user);
     let url = format!("https://{host}:{port}/?Action=connect&DBUser={user}");
-    let signable = SignableRequest::new("GET", &url, std::iter::empty(), SignableBody::Bytes(&[]))?;
-    let (instructions, _) = sign(signable, &parameters)?.into_parts();
-    let mut request = http::Request::get(&url).body(())?;
-    instructions.apply_to_request_http1x(&mut request);
-    let signed = request.uri().to_string();
+    let signed = signing.presigned(&url, SignableBody::Bytes(&[]), LIFETIME)?;
     Ok(signed.trim_start_matches("https://").to_owned())
 }
 

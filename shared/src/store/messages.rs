@@ -10,6 +10,7 @@ use tokio_postgres::types::{Json, Type};
 use uuid::Uuid;
 
 use super::Store;
+use super::links::{Linked, Links};
 use super::room::{MAX_PAGE_BYTES, Room};
 use super::statements::HISTORY;
 use crate::caller::Caller;
@@ -105,12 +106,14 @@ pub struct History {
     pub has_more: bool,
 }
 
-/// Reads a page of a session's messages. It ends before it would not fit into an answer.
+/// Reads a page of a session's messages, with links in place of locations on S3. It ends before it would not fit
+/// into an answer.
 ///
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
 pub async fn history(
     store: &Store,
+    links: &Links,
     caller: &Caller,
     session_id: Uuid,
     page: Page,
@@ -135,10 +138,11 @@ pub async fn history(
         .try_get("message_count")
         .map_err(DatabaseError::from)?;
 
+    let linked = links.of_rows(caller, &rows).await;
     let (last_seq, messages) = if page.descending {
-        those_that_fit(rows.iter().rev())?
+        those_that_fit(rows.iter().rev(), &linked)?
     } else {
-        those_that_fit(rows.iter())?
+        those_that_fit(rows.iter(), &linked)?
     };
     // `seq` has no gaps, so the last position on the page tells whether more messages follow.
     let has_more = last_seq.is_some_and(|last| {
@@ -158,13 +162,16 @@ pub async fn history(
     })
 }
 
-/// The last messages of rows in the order of `seq`, as JSON and in that order, without those that
-/// would not fit into an answer.
+/// The last messages of rows in the order of `seq`, as JSON with links and in that order, without those
+/// that would not fit into an answer.
 ///
 /// # Errors
 /// A database problem when a row lacks a column; [`Problem::Internal`] when it is no JSON.
-pub(super) fn latest_that_fit(rows: &[Row]) -> Result<Vec<Box<RawValue>>, Problem> {
-    let (_, mut latest) = those_that_fit(rows.iter().rev())?;
+pub(super) fn latest_that_fit(
+    rows: &[Row],
+    linked: &Linked,
+) -> Result<Vec<Box<RawValue>>, Problem> {
+    let (_, mut latest) = those_that_fit(rows.iter().rev(), linked)?;
     latest.reverse();
     Ok(latest)
 }
@@ -174,13 +181,22 @@ pub(super) fn latest_that_fit(rows: &[Row]) -> Result<Vec<Box<RawValue>>, Proble
 /// is passed over.
 fn those_that_fit<'a>(
     rows: impl Iterator<Item = &'a Row>,
+    linked: &Linked,
 ) -> Result<(Option<i64>, Vec<Box<RawValue>>), Problem> {
     let (mut last_seq, mut messages) = (None, Vec::new());
     let mut room = Room::new();
     for row in rows {
         let seq: Option<i64> = row.try_get("seq").map_err(DatabaseError::from)?;
         let Some(seq) = seq else { continue };
-        let json = to_raw_value(&Message::read(row)?).map_err(not_json)?;
+        let message = Message::read(row)?;
+        // Measured with its links, which are longer than locations.
+        let links = message.audio_files;
+        let links = links.and_then(|stored| linked.audio_files(message.role, stored));
+        let json = to_raw_value(&Message {
+            audio_files: links.as_deref().or(message.audio_files),
+            ..message
+        });
+        let json = json.map_err(not_json)?;
         if !room.has_place_for(json.get()) && !messages.is_empty() {
             break;
         }

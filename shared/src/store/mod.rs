@@ -6,6 +6,7 @@ pub mod derived;
 pub mod erasures;
 pub mod export;
 pub mod feedback;
+pub mod links;
 pub mod listing;
 pub mod messages;
 pub mod recordings;

@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Store;
+use super::links::Links;
 use super::messages::latest_that_fit;
 use super::room::MAX_PAGE_BYTES;
 use super::statements::{FORK, OPEN, RESET, RESUME, SERVICE_STATUS, STATUS};
@@ -98,7 +99,7 @@ pub fn state(is_active: bool, message_count: i64) -> &'static str {
 pub struct Resumed {
     /// How many messages it has.
     pub message_count: i64,
-    /// The last of them as JSON, oldest first; fewer if they would not fit into an answer.
+    /// The last of them as JSON with links, oldest first; fewer if they would not fit into an answer.
     pub recent: Vec<Box<RawValue>>,
 }
 
@@ -167,7 +168,12 @@ pub async fn reset(
 ///
 /// # Errors
 /// [`Problem::SessionNotFound`], or a database problem.
-pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<Resumed, Problem> {
+pub async fn resume(
+    store: &Store,
+    links: &Links,
+    caller: &Caller,
+    session_id: Uuid,
+) -> Result<Resumed, Problem> {
     let rows = store
         .query(
             caller,
@@ -184,7 +190,7 @@ pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<
     let message_count = row.try_get("message_count").map_err(DatabaseError::from)?;
     Ok(Resumed {
         message_count,
-        recent: latest_that_fit(&rows)?,
+        recent: latest_that_fit(&rows, &links.of_rows(caller, &rows).await)?,
     })
 }
 
@@ -195,6 +201,7 @@ pub async fn resume(store: &Store, caller: &Caller, session_id: Uuid) -> Result<
 /// that would be too long, or a database problem.
 pub async fn fork(
     store: &Store,
+    links: &Links,
     caller: &Caller,
     session_id: Uuid,
     message_id: Uuid,
@@ -231,6 +238,6 @@ pub async fn fork(
     }
     Ok(Resumed {
         message_count,
-        recent: latest_that_fit(&rows)?,
+        recent: latest_that_fit(&rows, &links.of_rows(caller, &rows).await)?,
     })
 }

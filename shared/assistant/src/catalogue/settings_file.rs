@@ -54,14 +54,13 @@ impl CatalogueFile {
         Ok(Some(Self(Mutex::new(Some(recordings)))))
     }
 
-    /// Imports the recordings unless that is done; whether there is one to recommend because of it. A failure is a
-    /// warning in the log, and the next call tries again.
-    pub async fn import(&self, store: &Store, embeddings: Option<&Embeddings>) -> bool {
+    /// Imports the recordings unless that is done. A failure is a warning in the log, and the next call tries
+    /// again.
+    pub async fn import(&self, store: &Store, embeddings: Option<&Embeddings>) {
         let mut waiting = self.0.lock().await;
         let Some(recordings) = waiting.as_ref() else {
-            return false;
+            return;
         };
-        let has_active = recordings.iter().any(|recording| recording.is_active);
         let until = Instant::now() + TIMEOUT;
         match store_all(store, recordings, until).await {
             Ok(()) => *waiting = None,
@@ -70,7 +69,7 @@ impl CatalogueFile {
                     cause = with_causes(&error),
                     "the file of {AUDIO_CATALOGUE} is not imported"
                 );
-                return false;
+                return;
             }
         }
         drop(waiting);
@@ -83,7 +82,6 @@ impl CatalogueFile {
                 "some recordings are found by their words alone"
             );
         }
-        has_active
     }
 }
 

@@ -1,6 +1,6 @@
 //! The function with which a model finds recordings in the catalogue, and which of them are recommended.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 use shared::caller::Caller;
@@ -8,6 +8,7 @@ use shared::store::Store;
 use shared::store::recordings::{self, Found, Given, Recording, Search};
 
 use super::{Definition, Returned};
+use crate::catalogue::CatalogueFile;
 use crate::embeddings::Embeddings;
 
 /// The name of the function.
@@ -55,9 +56,14 @@ static SAMPLES: LazyLock<Vec<Recording>> = LazyLock::new(|| {
 /// The search for recordings.
 #[derive(Debug)]
 pub struct Recordings {
-    samples: Samples,
-    limits: Limits,
-    embeddings: Option<Arc<Embeddings>>,
+    /// Recordings that are not imported yet.
+    pub file: Option<CatalogueFile>,
+    /// Who says what a query means; if nobody does, it is searched by its words alone.
+    pub embeddings: Option<Embeddings>,
+    /// Whether invented recordings are found.
+    pub samples: Samples,
+    /// What is returned and recommended.
+    pub limits: Limits,
 }
 
 /// Whether invented recordings are found.
@@ -88,23 +94,17 @@ pub struct Recommendation {
 }
 
 impl Recordings {
-    /// A search that returns what is relevant enough, also by its meaning if there is a model that says it.
-    #[must_use]
-    pub fn new(samples: Samples, limits: Limits, embeddings: Option<Arc<Embeddings>>) -> Self {
-        Self {
-            samples,
-            limits,
-            embeddings,
+    /// Imports the recordings of the file, unless that is done.
+    pub async fn prepare(&self, store: &Store) {
+        if let Some(file) = &self.file {
+            file.import(store, self.embeddings.as_ref()).await;
         }
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
     }
 
     /// The function as a model sees it; `None` if there is nothing to search.
     pub(super) fn definition(&self, has_recordings: bool) -> Option<Definition<'_>> {
-        (has_recordings || self.samples == Samples::WhileEmpty).then(|| Definition {
+        let has_others = self.samples == Samples::WhileEmpty || self.file.is_some();
+        (has_recordings || has_others).then(|| Definition {
             name: FUNCTION_NAME,
             description: DESCRIPTION,
             parameters: &PARAMETERS,
@@ -120,16 +120,17 @@ impl Recordings {
     ) -> Result<Returned, String> {
         let query = text(arguments, "query")?.ok_or("`query` is missing")?;
         let context = text(arguments, "context")?;
+        self.prepare(store).await;
+        let embedding = match &self.embeddings {
+            Some(embeddings) => embeddings.of_query(&query).await,
+            None => None,
+        };
         let given = match self.samples {
             Samples::Never => None,
             Samples::WhileEmpty => Some(Given {
                 recordings: &SAMPLES,
                 only_if_empty: true,
             }),
-        };
-        let embedding = match &self.embeddings {
-            Some(embeddings) => embeddings.of_query(&query).await,
-            None => None,
         };
         let search = Search {
             query: &query,
