@@ -170,7 +170,7 @@ fn in_the_protocol_of(path: &str, vectors: &[(usize, [f32; 4])]) -> Option<Value
             let values = bare.iter().map(|vector| json!({ "values": vector }));
             Some(json!({ "embeddings": values.collect::<Vec<_>>() }))
         }
-        "/v1/embed" => Some(json!({
+        "/v2/embed" => Some(json!({
             "id": "1", "embeddings": { "float": bare }, "response_type": "embeddings_by_type",
             "meta": { "billed_units": { "input_tokens": 5 } },
         })),

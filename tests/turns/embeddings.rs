@@ -6,6 +6,7 @@ use assistant::Embeddings;
 use serde_json::{Value, json};
 
 use support::embedder::{Asked, Embedder, Trouble};
+use support::local_run::run;
 use support::log::Log;
 use support::model_server::{ModelServer, Reply};
 use support::{TestApi, aws, postgres, recordings};
@@ -44,7 +45,7 @@ async fn every_provider_is_asked_in_its_own_protocol() {
             "GEMINI_API_KEY",
             "/v1/models/gemini-embedding:batchEmbedContents",
         ),
-        ("cohere::embed-v4.0", "COHERE_API_KEY", "/v1/embed"),
+        ("cohere::embed-v4.0", "COHERE_API_KEY", "/v2/embed"),
     ] {
         let server = Embedder::start([]).await;
         let settings = [
@@ -109,8 +110,11 @@ async fn vectors_belong_to_their_texts_in_whatever_order_they_come() {
 async fn the_key_comes_from_a_secret_of_its_own_or_by_its_name_from_that_of_the_model() {
     let own = aws::create_secret("own-key").await;
     let single = aws::create_secret("model-key").await;
-    let named =
-        aws::create_secret(r#"{"OPENAI_API_KEY": "named-key", "ANTHROPIC_API_KEY": "x"}"#).await;
+    let named = r#"{"OPENAI_API_KEY": "named-key", "ANTHROPIC_API_KEY": "x"}"#;
+    let named = aws::create_secret(named).await;
+    let database = postgres::migrated_database().await;
+    let url = postgres::server().url(&database);
+    let folder = tempfile::tempdir().unwrap();
     for (secrets, expected) in [
         (&[("EMBEDDING_KEY_SECRET_ARN", own.as_str())][..], "own-key"),
         (&[("MODEL_KEY_SECRET_ARN", &named)], "named-key"),
@@ -125,8 +129,11 @@ async fn the_key_comes_from_a_secret_of_its_own_or_by_its_name_from_that_of_the_
         (&[("MODEL_KEY_SECRET_ARN", &single)], "none"),
     ] {
         let server = Embedder::start([]).await;
-        let settings = [&server.settings()[..], secrets].concat();
-        embeddings(&settings).await.of_query("a").await.unwrap();
+        let place = [("DATABASE_URL", url.as_str())];
+        let settings = [&server.settings()[..], secrets, &aws::settings(), &place].concat();
+        // AWS's configuration is read from the process's environment, so this needs its own process.
+        let ended = run(&["audio", "search", "sleep"], folder.path(), &settings).await;
+        assert!(ended.success, "{ended:?}");
         let key = server.asked()[0].headers["authorization"].clone();
         assert_eq!(key, format!("Bearer {expected}"), "{secrets:?}");
     }
@@ -193,7 +200,7 @@ async fn a_query_is_asked_for_once_and_found_by_its_meaning() {
     let file = folder.path().join("none.jsonl");
     std::fs::write(&file, "").unwrap();
     let import = ["audio", "import", file.to_str().unwrap()];
-    let ended = support::local_run::run(&import, folder.path(), &settings).await;
+    let ended = run(&import, folder.path(), &settings).await;
     assert!(
         ended.printed.ends_with("embedded  3 by test-embedding\n"),
         "{ended:?}"
