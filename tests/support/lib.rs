@@ -8,6 +8,7 @@ pub mod api;
 pub mod aws;
 pub mod contract;
 pub mod conversation;
+pub mod embedder;
 pub mod emulator;
 pub mod https;
 pub mod iam_gate;
