@@ -10,8 +10,12 @@ use tracing_subscriber::layer::{Filter, SubscriberExt};
 
 /// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
 /// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
-/// with their parameters, genai logs prompts and keys, and the Lambda runtime logs whole events.
+/// with their parameters, and the Lambda runtime logs whole events.
 const OURS: [&str; 2] = ["shared", "assistant"];
+
+/// The crate that is never heard, because at every level it quotes conversations: what it cannot read of
+/// an answer as errors, prompts and keys below. What fails in it is returned, and logged here.
+const NEVER: &str = "genai";
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
 /// `RUST_LOG` (default `info`). `name` is its package. Calling it again does nothing.
@@ -75,7 +79,8 @@ fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> 
     let ours: Vec<String> = crates.chain(OURS.map(str::to_owned)).collect();
     let is_allowed = filter_fn(move |metadata| {
         let crate_name = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name)
+        crate_name != NEVER
+            && (*metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name))
     });
     wanted(directives).and(is_allowed)
 }

@@ -1,6 +1,7 @@
 //! The conversation as providers want to see it.
 
-use genai::chat::{ChatMessage, ContentPart, MessageContent};
+use genai::adapter::AdapterKind;
+use genai::chat::{ChatMessage, ChatRequest, ChatRole, ContentPart, MessageContent};
 use shared::store::turns::ContextMessage;
 
 /// The conversation in a form every provider accepts: it begins with the user, and the roles
@@ -42,10 +43,32 @@ pub fn without_blank_texts(content: MessageContent) -> MessageContent {
     parts.filter(|part| !is_blank(part)).collect()
 }
 
+/// A request with the results of calls as genai needs them for a provider: of those in one message it
+/// sends only the last to Ollama. The others want them together.
+pub fn results_for(kind: AdapterKind, mut request: ChatRequest) -> ChatRequest {
+    if is_ollama(kind) {
+        let messages = request.messages.into_iter().flat_map(|message| {
+            if message.role != ChatRole::Tool {
+                return vec![message];
+            }
+            let parts = message.content.into_parts().into_iter();
+            parts
+                .map(|part| ChatMessage::new(ChatRole::Tool, part))
+                .collect()
+        });
+        request.messages = messages.collect();
+    }
+    request
+}
+
+/// Whether a provider speaks Ollama's own protocol.
+pub fn is_ollama(kind: AdapterKind) -> bool {
+    matches!(kind, AdapterKind::Ollama | AdapterKind::OllamaCloud)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use genai::chat::ChatRole;
 
     /// What a provider is shown after these messages, each as its role and its text.
     fn shown(said: &[(&str, &str)]) -> Vec<String> {

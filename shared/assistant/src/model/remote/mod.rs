@@ -3,7 +3,9 @@
 
 mod conversation;
 mod progress;
+mod refusal;
 mod streamed;
+mod whole;
 
 use std::time::Duration;
 
@@ -19,7 +21,7 @@ use self::progress::Progress;
 use super::bedrock::Bedrock;
 use super::delivery::Delivery;
 use super::draft::Draft;
-use super::failure::{ModelFailure, describe, failure};
+use super::failure::{ModelFailure, describe};
 use super::provider::{bedrock_model, identify, require_region, usable_key};
 use crate::recordings::{Catalogue, FUNCTION_DESCRIPTION, FUNCTION_NAME, add_new};
 
@@ -170,10 +172,7 @@ impl Remote {
             (Provider::Bedrock(bedrock), Some(silence)) => {
                 return bedrock.stream(request, silence, draft).await;
             }
-            (Provider::Genai(client, target), None) => client
-                .exec_chat(target.clone(), request, None)
-                .await
-                .map_err(|error| failure(&error))?,
+            (Provider::Genai(client, target), None) => whole::ask(client, target, request).await?,
             (Provider::Bedrock(bedrock), None) => bedrock.ask(request).await?,
         };
         draft.say(&response.texts().concat());

@@ -52,9 +52,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// The answer, of which this is the last response.
+    /// The answer, of which this is the last response. It may be empty: a refusal without words, or a
+    /// model that had nothing to say.
+    ///
+    /// # Errors
+    /// [`ModelFailure`] if there is no text, and nothing says that this is all.
     pub fn finish(self, response: &ChatResponse) -> Result<Answer, ModelFailure> {
-        if self.draft.is_blank() {
+        let finish_reason = response.stop_reason.as_ref().and_then(finish_reason);
+        if self.draft.is_blank() && finish_reason.is_none() {
             let reason = response
                 .stop_reason
                 .as_ref()
@@ -69,7 +74,7 @@ impl<'a> Progress<'a> {
             audio_files: self.audio_files,
             function_calls,
             model: response.provider_model_iden.model_name.to_string(),
-            finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
+            finish_reason,
             usage: self.usage,
         })
     }
