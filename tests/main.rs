@@ -36,6 +36,11 @@ mod turns {
         mod streamed;
     }
     mod outages;
+    mod providers {
+        mod answers;
+        mod one_turn;
+        mod requests;
+    }
     mod record;
     mod repetition;
     mod stream_faults;

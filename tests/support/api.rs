@@ -143,6 +143,14 @@ impl TestApi {
         Self::on(database, &url, settings).await
     }
 
+    /// The API on a new database in a process of its own: it reads AWS's credentials from there.
+    pub async fn in_a_process(settings: &[(&str, &str)]) -> Self {
+        let database = postgres::migrated_database().await;
+        let url = postgres::app_url(&database);
+        let environment = Environment::in_a_process(&url, settings).await;
+        Self::of(vec![environment], database)
+    }
+
     /// The API on a new database in this many environments, which take the requests in turn.
     pub async fn in_environments(count: usize) -> Self {
         let database = postgres::migrated_database().await;
@@ -548,9 +556,7 @@ impl TestApi {
 
 impl Environment {
     async fn start(url: &str, settings: &[(&str, &str)]) -> Self {
-        let mut variables = PERMISSIONS.to_vec();
-        variables.extend(settings);
-        variables.push(("DATABASE_URL", url));
+        let variables = variables(url, settings);
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
                 let (chat_config, access) = (chat_config(settings).await, access(&variables));
@@ -560,11 +566,7 @@ impl Environment {
                 let reporter = Reporter::to_log();
                 Self::Here(local::router::router(store, chat_config, reporter, access))
             }
-            Ok("local") => {
-                let folder = tempfile::tempdir().unwrap();
-                let local = LocalRun::start(folder.path(), &variables).await;
-                Self::there(local.address.clone(), (local, folder))
-            }
+            Ok("local") => Self::in_a_process(url, settings).await,
             Ok("emulator") => {
                 let emulator = Emulator::start(&variables, INSTANCES);
                 let address = format!("http://127.0.0.1:{}", emulator.port);
@@ -572,6 +574,12 @@ impl Environment {
             }
             Ok(other) => panic!("TESTS_API={other}: must be local or emulator"),
         }
+    }
+
+    async fn in_a_process(url: &str, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalRun::start(folder.path(), &variables(url, settings)).await;
+        Self::there(local.address.clone(), (local, folder))
     }
 
     fn there(address: String, server: impl Any + Send + Sync) -> Self {
@@ -617,6 +625,14 @@ impl Environment {
             }
         }
     }
+}
+
+/// The settings of an environment, with its database.
+fn variables<'a>(url: &'a str, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut variables = PERMISSIONS.to_vec();
+    variables.extend(settings);
+    variables.push(("DATABASE_URL", url));
+    variables
 }
 
 async fn chat_config(settings: &[(&str, &str)]) -> AssistantConfig {
