@@ -107,7 +107,38 @@ fn wanted(directives: &str) -> Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_crate_that_quotes_conversations_is_never_heard() {
+        let written = Written::default();
+        let writer = written.clone();
+        let directives = "trace,genai=trace";
+        let subscriber = json_subscriber(directives, &["genai"], move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "genai::adapter::streamer", "canary");
+            tracing::debug!(target: "genai", "canary");
+            tracing::error!(target: "reqwest", "heard");
+        });
+        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("heard") && !log.contains("canary"), "{log}");
+    }
 
     #[test]
     fn levels_are_read_for_all_and_for_single_targets() {
