@@ -6,6 +6,7 @@ mod bedrock;
 mod gemini;
 mod ollama;
 mod openai;
+mod openai_responses;
 mod rules;
 mod script;
 
@@ -33,8 +34,10 @@ pub const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
 /// A provider's protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// OpenAI's chat completions.
+    /// OpenAI's chat completions, which most other servers speak.
     OpenAi,
+    /// OpenAI's responses.
+    OpenAiResponses,
     /// Anthropic's messages.
     Anthropic,
     /// Bedrock's Converse.
@@ -76,8 +79,9 @@ pub struct Received {
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::OpenAi,
+        Self::OpenAiResponses,
         Self::Anthropic,
         Self::Bedrock,
         Self::Gemini,
@@ -88,6 +92,7 @@ impl Protocol {
     pub fn model(self) -> &'static str {
         match self {
             Self::OpenAi => "openai::gpt-4o-mini",
+            Self::OpenAiResponses => "openai_resp::gpt-5-mini",
             Self::Anthropic => "anthropic::claude-sonnet-4-5",
             Self::Bedrock => "bedrock::anthropic.claude-sonnet-4-5-20250929-v1:0",
             Self::Gemini => "gemini::gemini-2.5-flash",
@@ -98,7 +103,7 @@ impl Protocol {
     /// The variable with its key, and the key; Ollama asks for none.
     fn key(self) -> Option<(&'static str, &'static str)> {
         match self {
-            Self::OpenAi => Some(("OPENAI_API_KEY", KEY)),
+            Self::OpenAi | Self::OpenAiResponses => Some(("OPENAI_API_KEY", KEY)),
             Self::Anthropic => Some(("ANTHROPIC_API_KEY", KEY)),
             Self::Gemini => Some(("GEMINI_API_KEY", KEY)),
             Self::Bedrock | Self::Ollama => None,
@@ -108,7 +113,7 @@ impl Protocol {
     /// What comes after the host in its base URL.
     fn base_path(self) -> &'static str {
         match self {
-            Self::OpenAi | Self::Anthropic => "/v1",
+            Self::OpenAi | Self::OpenAiResponses | Self::Anthropic => "/v1",
             Self::Gemini => "/v1beta",
             Self::Bedrock | Self::Ollama => "",
         }
@@ -118,7 +123,9 @@ impl Protocol {
     pub fn name_in_answers(self) -> String {
         let name = self.model().split_once("::").unwrap().1;
         match self {
-            Self::OpenAi | Self::Anthropic | Self::Gemini => format!("{name}-2026"),
+            Self::OpenAi | Self::OpenAiResponses | Self::Anthropic | Self::Gemini => {
+                format!("{name}-2026")
+            }
             Self::Bedrock => name.to_owned(),
             Self::Ollama => self.model().to_owned(),
         }
@@ -127,6 +134,7 @@ impl Protocol {
     fn read(self, request: &Received) -> Result<Asked, Refused> {
         match self {
             Self::OpenAi => openai::read(request),
+            Self::OpenAiResponses => openai_responses::read(request),
             Self::Anthropic => anthropic::read(request),
             Self::Bedrock => bedrock::read(request),
             Self::Gemini => gemini::read(request),
@@ -137,6 +145,7 @@ impl Protocol {
     fn whole(self, answer: &Answer) -> Value {
         match self {
             Self::OpenAi => openai::whole(answer),
+            Self::OpenAiResponses => openai_responses::whole(answer),
             Self::Anthropic => anthropic::whole(answer),
             Self::Bedrock => bedrock::whole(answer),
             Self::Gemini => gemini::whole(answer),
@@ -148,6 +157,7 @@ impl Protocol {
         let events = "text/event-stream";
         match self {
             Self::OpenAi => (events, openai::streamed(answer, asked.with_usage)),
+            Self::OpenAiResponses => (events, openai_responses::streamed(answer)),
             Self::Anthropic => (events, anthropic::streamed(answer)),
             Self::Bedrock => (
                 "application/vnd.amazon.eventstream",
@@ -161,7 +171,7 @@ impl Protocol {
     /// An error in the provider's form.
     fn error(self, status: u16, message: &str) -> Value {
         match self {
-            Self::OpenAi => openai::error(message),
+            Self::OpenAi | Self::OpenAiResponses => openai::error(message),
             Self::Anthropic => anthropic::error(status, message),
             Self::Bedrock => bedrock::error(message),
             Self::Gemini => gemini::error(status, message),

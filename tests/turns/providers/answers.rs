@@ -131,7 +131,7 @@ async fn what_a_model_thought_comes_back_to_it_with_the_results_of_its_calls() {
 }
 
 /// The ways in which a provider reports that a model does not answer.
-const REFUSALS: [(Protocol, &str, Reason); 11] = [
+const REFUSALS: [(Protocol, &str, Reason); 14] = [
     (Protocol::OpenAi, "I cannot help with that.", Reason::Stop),
     (
         Protocol::OpenAi,
@@ -139,6 +139,17 @@ const REFUSALS: [(Protocol, &str, Reason); 11] = [
         Reason::Own("content_filter"),
     ),
     (Protocol::OpenAi, "", Reason::Own("content_filter")),
+    (
+        Protocol::OpenAiResponses,
+        "I cannot help with that.",
+        Reason::Stop,
+    ),
+    (Protocol::OpenAiResponses, "", Reason::Own("content_filter")),
+    (
+        Protocol::OpenAiResponses,
+        "I would",
+        Reason::Own("content_filter"),
+    ),
     (Protocol::Anthropic, "", Reason::Own("refusal")),
     (
         Protocol::Anthropic,

@@ -11,11 +11,9 @@ type Change = fn(&mut Received);
 
 /// The messages of a request, without its system prompt.
 fn messages(request: &mut Received) -> &mut Vec<Value> {
-    let name = match request.body.get("contents") {
-        Some(_) => "contents",
-        None => "messages",
-    };
-    request.body[name].as_array_mut().unwrap()
+    let names = ["messages", "contents", "input"];
+    let name = names.iter().find(|name| request.body.get(**name).is_some());
+    request.body[*name.unwrap()].as_array_mut().unwrap()
 }
 
 /// Changes that no provider takes, each to the request with the result of a call.
@@ -64,7 +62,7 @@ async fn send(provider: &ProviderServer, request: &Received) -> (u16, Value) {
 /// The provider's message in an error in its own form.
 fn message(protocol: Protocol, error: &Value) -> &Value {
     match protocol {
-        Protocol::OpenAi => {
+        Protocol::OpenAi | Protocol::OpenAiResponses => {
             assert_eq!(error["error"]["type"], "invalid_request_error");
             &error["error"]["message"]
         }
