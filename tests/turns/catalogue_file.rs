@@ -92,15 +92,26 @@ async fn a_database_that_is_down_at_the_start_gets_the_file_later() {
     let config = AssistantConfig::read(variable).await.unwrap();
 
     let (log, guard) = Log::capture("info");
-    assert!(!config.import_recordings(&store).await);
+    config.agent.prepare(&store).await;
     drop(guard);
     let log = log.text();
     assert!(log.contains("AUDIO_CATALOGUE is not imported"), "{log}");
     assert!(!log.contains("canary"), "{log}");
 
     proxy.lead_to(postgres::app_port());
-    assert!(config.import_recordings(&store).await);
-    assert!(!config.import_recordings(&store).await, "once");
+    config.agent.prepare(&store).await;
+    let titles = "select string_agg(title, ',') from audio_resources";
+    let connection = postgres::connect(&postgres::server().url(&database)).await;
+    let title = async || -> Option<String> {
+        let row = connection.client().query_typed_one(titles, &[]).await;
+        row.unwrap().get(0)
+    };
+    assert_eq!(title().await.as_deref(), Some("canary"));
+
+    let emptied = "delete from audio_resources";
+    connection.client().batch_execute(emptied).await.unwrap();
+    config.agent.prepare(&store).await;
+    assert_eq!(title().await, None, "it is imported once");
 }
 
 #[tokio::test]
