@@ -39,6 +39,11 @@ mod turns {
         pub mod streamed;
     }
     mod outages;
+    mod providers {
+        mod answers;
+        mod one_turn;
+        mod requests;
+    }
     mod recommendations;
     mod record;
     mod repetition;

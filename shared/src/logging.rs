@@ -10,8 +10,12 @@ use tracing_subscriber::layer::{Filter, SubscriberExt};
 
 /// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
 /// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
-/// with their parameters, genai logs prompts and keys, and the Lambda runtime logs whole events.
+/// with their parameters, and the Lambda runtime logs whole events.
 const OURS: [&str; 2] = ["shared", "assistant"];
+
+/// The crate that is never heard, because at every level it quotes conversations: what it cannot read of
+/// an answer as errors, prompts and keys below. What fails in it is returned, and logged here.
+const NEVER: &str = "genai";
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
 /// `RUST_LOG` (default `info`). `name` is its package. Calling it again does nothing.
@@ -75,7 +79,8 @@ fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> 
     let ours: Vec<String> = crates.chain(OURS.map(str::to_owned)).collect();
     let is_allowed = filter_fn(move |metadata| {
         let crate_name = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name)
+        crate_name != NEVER
+            && (*metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name))
     });
     wanted(directives).and(is_allowed)
 }
@@ -102,7 +107,38 @@ fn wanted(directives: &str) -> Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_crate_that_quotes_conversations_is_never_heard() {
+        let written = Written::default();
+        let writer = written.clone();
+        let directives = "trace,genai=trace";
+        let subscriber = json_subscriber(directives, &["genai"], move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "genai::adapter::streamer", "canary");
+            tracing::debug!(target: "genai", "canary");
+            tracing::error!(target: "reqwest", "heard");
+        });
+        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("heard") && !log.contains("canary"), "{log}");
+    }
 
     #[test]
     fn levels_are_read_for_all_and_for_single_targets() {

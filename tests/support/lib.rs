@@ -22,6 +22,7 @@ pub mod model_server;
 pub mod model_stream;
 pub mod pgbouncer;
 pub mod postgres;
+pub mod providers;
 pub mod proxy;
 pub mod python;
 pub mod recordings;

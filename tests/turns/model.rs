@@ -375,7 +375,7 @@ async fn questions_that_were_never_answered_are_joined_with_the_next() {
 #[tokio::test]
 async fn a_model_that_fails_is_a_bad_gateway_that_reveals_no_details() {
     let long_answer = json!({ "error": { "message": "secret words", "code": "model_not_found" } });
-    let empty = json!({
+    let unexplained = json!({
         "model": "m", "choices": [{ "message": { "role": "assistant", "content": "" } }],
     });
     let cases = [
@@ -404,8 +404,8 @@ async fn a_model_that_fails_is_a_bad_gateway_that_reveals_no_details() {
             "no answer in it",
         ),
         (
-            Reply::Raw(200, "application/json", empty.to_string()),
-            "an empty answer",
+            Reply::Raw(200, "application/json", unexplained.to_string()),
+            "an empty answer without a reason",
         ),
         (
             Reply::Call("recommend_audio", json!({})),
