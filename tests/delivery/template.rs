@@ -238,6 +238,7 @@ fn only_turns_may_ask_the_model_and_only_migrate_may_change_the_schema() {
     let template = template();
     let turns = ["ChatFunction", "StreamFunction"];
     assert_eq!(who_may(&template, "ModelKeySecretArn"), turns);
+    assert_eq!(who_may(&template, "EmbeddingKeySecretArn"), turns);
     // The VPC endpoint lets nothing else through.
     for what in ["bedrock:", "BedrockModelArns"] {
         let may = who_may(&template, what);
@@ -678,9 +679,19 @@ fn chat_may_use_other_ports_only_for_a_model_at_an_address_on_the_internet() {
     assert_eq!(ports(other_ports), (Some(1), Some(65535)));
     assert_eq!(ports(otherwise), (Some(443), Some(443)));
 
-    let both = template["Conditions"]["NeedsOtherPorts"]["Fn::And"].as_array();
-    let both: BTreeSet<_> = both.unwrap().iter().flat_map(texts).collect();
-    assert_eq!(both, BTreeSet::from(["HasModelBaseUrl", "NeedsInternet"]));
+    let conditions = |name: &str, function: &str| {
+        let all = template["Conditions"][name][function].as_array();
+        let all: BTreeSet<_> = all.unwrap().iter().flat_map(texts).collect();
+        all
+    };
+    assert_eq!(
+        conditions("NeedsOtherPorts", "Fn::And"),
+        BTreeSet::from(["HasOtherAddress", "NeedsInternet"])
+    );
+    assert_eq!(
+        conditions("HasOtherAddress", "Fn::Or"),
+        BTreeSet::from(["HasEmbeddingBaseUrl", "HasModelBaseUrl"])
+    );
     let wide = objects_with(&template["Resources"], "FromPort");
     let wide = wide
         .iter()
@@ -756,6 +767,8 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
     const NEW: Set = ("Database", "new-aurora");
     const GPT: Set = ("Model", "gpt-5");
     const KEY: Set = ("ModelKeySecretArn", "arn:key");
+    const EMBEDDINGS: Set = ("EmbeddingModel", "text-embedding-3-small");
+    const EMBEDDING_KEY: Set = ("EmbeddingKeySecretArn", "arn:embedding-key");
     const ISSUER: Set = ("JwtIssuer", "https://example.com/");
     const AUDIENCE: Set = ("JwtAudience", "daissy");
     const ANONYMOUS: Set = ("AllowAnonymous", "true");
@@ -808,6 +821,22 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
             &[NEW, GPT, KEY, ANONYMOUS, ("BedrockModelArns", "arn:b")],
             &["BedrockNeedsNoKey"],
         ),
+        (&[NEW, EMBEDDING_KEY], &["EmbeddingsNeedTheirModel"]),
+        (
+            &[NEW, ("EmbeddingDimensions", "256")],
+            &["EmbeddingsNeedTheirModel"],
+        ),
+        (
+            &[NEW, EMBEDDINGS, ANONYMOUS],
+            &["EmbeddingModelNeedsSomething"],
+        ),
+        // They cost money with every search, whichever model answers.
+        (
+            &[NEW, EMBEDDINGS, EMBEDDING_KEY],
+            &["AnonymousCallersOfAPaidModelNeedConsent"],
+        ),
+        (&[NEW, EMBEDDINGS, EMBEDDING_KEY, ANONYMOUS], &[]),
+        (&[NEW, EMBEDDINGS, GPT, KEY, ANONYMOUS], &[]),
         (
             &[NEW, ("AudioBuckets", "recordings")],
             &["AudioBucketsNeedTheRightToRead"],
