@@ -4,7 +4,6 @@ use std::env;
 use std::time::Duration;
 
 use shared::settings::{self, SettingsError};
-use shared::store::turns::ContextLimits;
 
 use crate::model::{Model, Remote};
 use crate::recordings::Catalogue;
@@ -27,12 +26,12 @@ const DEFAULT_STREAM_DEAD_AFTER_SECONDS: u64 = 15;
 /// The least that makes sense: two of its signs of life.
 const MIN_STREAM_DEAD_AFTER_SECONDS: u64 = 2;
 
-/// How much of the earlier conversation the model gets by default. The characters are about 12,000
-/// tokens of English and 50,000 of Chinese, which fits current models with room for the answer.
-const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
-    messages: 20,
-    characters: 48_000,
-};
+/// How many earlier messages the model gets by default.
+const DEFAULT_CONTEXT_MESSAGES: i64 = 20;
+
+/// How many tokens a request to the model has by default at most. Models could take more, but what they read
+/// is paid for with each turn.
+const DEFAULT_CONTEXT_TOKENS: u32 = 8_000;
 
 /// The settings of the assistant.
 #[derive(Debug)]
@@ -48,8 +47,10 @@ pub struct AssistantConfig {
     pub model_stream_timeout: Duration,
     /// How long a streamed turn may give no sign of life before it counts as dead.
     pub stream_dead_after: Duration,
-    /// How much of the earlier conversation the model gets.
-    pub context: ContextLimits,
+    /// How many earlier messages the model gets at most.
+    pub context_messages: i64,
+    /// How many tokens everything that the model is sent may have together.
+    pub context_tokens: u32,
 }
 
 impl AssistantConfig {
@@ -62,7 +63,7 @@ impl AssistantConfig {
     }
 
     /// Reads `MODEL`, `MODEL_BASE_URL`, `SYSTEM_PROMPT`, `MODEL_TIMEOUT_SECONDS`,
-    /// `MODEL_STREAM_TIMEOUT_SECONDS`, `STREAM_DEAD_AFTER_SECONDS`, `CONTEXT_MESSAGES`, `CONTEXT_CHARACTERS`, `AUDIO_CATALOGUE`, the variable with the
+    /// `MODEL_STREAM_TIMEOUT_SECONDS`, `STREAM_DEAD_AFTER_SECONDS`, `CONTEXT_MESSAGES`, `CONTEXT_TOKENS`, `AUDIO_CATALOGUE`, the variable with the
     /// provider's key and, if that is not set, `MODEL_KEY_SECRET_ARN`: the secret with the key is
     /// fetched here, once.
     ///
@@ -107,12 +108,10 @@ impl AssistantConfig {
                 MIN_STREAM_DEAD_AFTER_SECONDS,
                 DEFAULT_STREAM_DEAD_AFTER_SECONDS,
             )?,
-            context: ContextLimits {
-                messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
-                    .unwrap_or(DEFAULT_CONTEXT.messages),
-                characters: settings::number(&variables, "CONTEXT_CHARACTERS", 0..=10_000_000)?
-                    .unwrap_or(DEFAULT_CONTEXT.characters),
-            },
+            context_messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
+                .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
+            context_tokens: settings::number(&variables, "CONTEXT_TOKENS", 500..=1_000_000)?
+                .unwrap_or(DEFAULT_CONTEXT_TOKENS),
         })
     }
 }

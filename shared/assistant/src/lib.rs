@@ -2,6 +2,7 @@
 //! that take turns share this crate; no other crate links a model's client.
 
 mod config;
+mod context;
 mod metrics;
 mod model;
 mod partial;

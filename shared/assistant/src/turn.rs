@@ -1,6 +1,7 @@
 //! A turn from beginning to end, whichever function it is for: begun, answered, finished. A turn whose answer is
 //! streamed is the same turn, which also gives away what the model says and keeps it readable meanwhile.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,13 +11,14 @@ use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
 use shared::store::turns::{
-    self, Answer, ContextMessage, Lease, Question, StoredAnswer, Timing, Turn, TurnFailure,
+    self, Answer, ContextLimits, Lease, Question, Shown, StoredAnswer, Timing, Turn, TurnFailure,
     TurnStart,
 };
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::config::AssistantConfig;
+use crate::context::{Fitted, Size, Window};
 use crate::metrics;
 use crate::model::{Delivery, ModelFailure, Piece, Sink};
 use crate::partial::{Ended, Partial};
@@ -35,6 +37,9 @@ const LEASE_MARGIN: Duration = Duration::from_secs(10);
 pub struct Assistant {
     store: Store,
     config: AssistantConfig,
+    window: Window,
+    /// What every request to the model begins with: the system prompt and the definitions of functions.
+    fixed: Size,
 }
 
 /// How a turn ended.
@@ -67,7 +72,12 @@ impl Assistant {
     /// An assistant with its conversations in a store.
     #[must_use]
     pub fn new(store: Store, config: AssistantConfig) -> Self {
-        Self { store, config }
+        Self {
+            window: Window::new(config.context_tokens),
+            fixed: Size::message(&config.system_prompt) + Size::of(&config.model.definitions()),
+            store,
+            config,
+        }
     }
 
     /// The name of the model, unless its provider gives answers another one.
@@ -169,7 +179,11 @@ impl Assistant {
             is_streamed,
             dead_after: config.stream_dead_after,
         };
-        let begun = turns::begin(&self.store, caller, question, lease, config.context).await;
+        let context = ContextLimits {
+            messages: config.context_messages,
+            tokens: self.window.room(self.fixed, &question.content),
+        };
+        let begun = turns::begin(&self.store, caller, question, lease, context).await;
         match begun {
             // The question may have been stored anyway: the ids make it safe to retry, and once the
             // lease is released that is possible immediately.
@@ -189,12 +203,13 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-        answered: Result<(Answer, Timing), Problem>,
+        answered: Result<(Answer, Timing, Shown), Problem>,
     ) -> Result<TurnEnd, Problem> {
         let finished = match answered {
-            Ok((answer, timing)) => turns::finish(&self.store, caller, turn, &answer, timing)
-                .await
-                .map(|seq| (answer, seq)),
+            Ok((answer, timing, shown)) => {
+                let seq = turns::finish(&self.store, caller, turn, &answer, timing, shown).await;
+                seq.map(|seq| (answer, seq))
+            }
             Err(problem) => Err(problem),
         };
         match finished {
@@ -222,19 +237,20 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-    ) -> Result<(Answer, Timing), Problem> {
+    ) -> Result<(Answer, Timing, Shown), Problem> {
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_timeout, caller);
-        let (context, partial) = (&turn.context, Partial::default());
-        let answer = self.answer(context, &question.content, Delivery::Whole, &partial);
+        let partial = Partial::default();
+        let answer = self.answer(turn, &question.content, Delivery::Whole, &partial);
         let answered = timeout_at(limit, answer).await;
         let timing = Timing {
             latency: asked.elapsed(),
             first_token: None,
         };
         metrics::asked(timing.latency);
+        let shown = observed_context(&partial);
         let answer = self.outcome(answered.ok(), limit - asked)?;
-        Ok((answer, timing))
+        Ok((answer, timing, shown))
     }
 
     /// Asks the model within its timeout and the caller's deadline, gives away what it says, and keeps that
@@ -245,7 +261,7 @@ impl Assistant {
         question: &Question,
         turn: &Turn,
         sink: Sink<'_>,
-    ) -> Result<(Answer, Timing), Problem> {
+    ) -> Result<(Answer, Timing, Shown), Problem> {
         let partial = Partial::default();
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_stream_timeout, caller);
@@ -258,7 +274,7 @@ impl Assistant {
                 sink: &mut said,
                 silence: self.config.model_timeout,
             };
-            let answer = self.answer(&turn.context, &question.content, delivery, &partial);
+            let answer = self.answer(turn, &question.content, delivery, &partial);
             let asking = timeout_at(limit, answer);
             let keeping = partial.keep(&self.store, caller, turn);
             let (mut asking, mut keeping) = (pin!(asking), pin!(keeping));
@@ -279,6 +295,7 @@ impl Assistant {
             first_token: partial.first_text().map(|first| first - asked),
         };
         metrics::asked(timing.latency);
+        let shown = observed_context(&partial);
         if let Some(first_token) = timing.first_token {
             observed::first_token(first_token);
         }
@@ -291,14 +308,14 @@ impl Assistant {
                 partial.stopped(self.model())
             }
         };
-        Ok((answer, timing))
+        Ok((answer, timing, shown))
     }
 
     /// Asks the model, and again with ever less context while the provider reports that it is too
     /// long, as long as nothing was said.
     async fn answer(
         &self,
-        mut context: &[ContextMessage],
+        turn: &Turn,
         question: &str,
         mut delivery: Delivery<'_>,
         partial: &Partial,
@@ -308,9 +325,18 @@ impl Assistant {
             system_prompt,
             ..
         } = &self.config;
+        let mut earlier = &turn.context[..];
         loop {
+            let fitted = self.window.fit(self.fixed, earlier, question);
+            partial.show(shown(turn, &fitted));
+            let Fitted { context, size, .. } = fitted;
             match model
-                .answer(system_prompt, context, question, delivery.reborrow())
+                .answer(
+                    system_prompt,
+                    context,
+                    &fitted.question,
+                    delivery.reborrow(),
+                )
                 .await
             {
                 Err(failure)
@@ -322,9 +348,17 @@ impl Assistant {
                         messages = context.len(),
                         "the context is too long for the model"
                     );
-                    context = &context[context.len().div_ceil(2)..];
+                    self.window.refused(size);
+                    earlier = &context[context.len().div_ceil(2)..];
                 }
-                answered => return answered,
+                Ok(answer) => {
+                    // With function calls it is what several requests were counted for.
+                    if answer.function_calls.is_empty() {
+                        self.window.learn(size, answer.usage.input_tokens);
+                    }
+                    return Ok(answer);
+                }
+                Err(failure) => return Err(failure),
             }
         }
     }
@@ -371,6 +405,29 @@ impl Assistant {
             );
         }
     }
+}
+
+/// How much of a conversation a request to the model shows.
+fn shown(turn: &Turn, fitted: &Fitted<'_>) -> Shown {
+    let messages = fitted.context.len();
+    let with_oldest = messages > 0 && messages == turn.context.len();
+    let shortened = [
+        turn.context_is_shortened && with_oldest,
+        matches!(fitted.question, Cow::Owned(_)),
+    ];
+    let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+    Shown {
+        messages,
+        left_out: turn.question_seq - 1 - messages,
+        shortened: shortened.into_iter().map(i64::from).sum(),
+    }
+}
+
+/// What the model was shown, which the log line says.
+fn observed_context(partial: &Partial) -> Shown {
+    let shown = partial.shown();
+    observed::context(shown.messages, shown.left_out);
+    shown
 }
 
 /// What the record keeps of a problem in a turn: failures of the model.

@@ -62,6 +62,15 @@ impl Model {
         }
     }
 
+    /// The definitions of the functions that it is offered, as they are sent to it; empty without any.
+    #[must_use]
+    pub fn definitions(&self) -> String {
+        match self {
+            Self::BuiltIn(_) => String::new(),
+            Self::Remote(remote) => remote.definitions(),
+        }
+    }
+
     /// Answers `question`, which follows `context`. What a streamed answer has given to its sink is
     /// what it is stored with: its texts joined are its content, and its function calls are the same.
     /// Dropping the future ends the request to the provider.

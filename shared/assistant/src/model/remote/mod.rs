@@ -105,6 +105,17 @@ impl Remote {
         format!("{model} ({provider} at {})", without_secrets(base_url))
     }
 
+    /// The definitions of the functions that it is offered, as text.
+    pub fn definitions(&self) -> String {
+        let tool = self.catalogue.as_ref().map(|_| {
+            format!(
+                "{FUNCTION_NAME} {FUNCTION_DESCRIPTION} {}",
+                Catalogue::parameters()
+            )
+        });
+        tool.unwrap_or_default()
+    }
+
     /// Answers a question, running the functions that the model calls.
     pub async fn answer(
         &self,
