@@ -46,6 +46,7 @@ const CALLED: &[&str] = &[
     "chat_answer_v1",
     "chat_begin_turn_v1",
     "chat_finish_turn_v1",
+    "chat_tokens_v1",
     "chat_history_v1",
     "chat_resume_v1",
     "chat_write_stream_v1",
