@@ -2,19 +2,19 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, object, text};
-use super::script::{Answer, Call, Thoughts, halves};
-use super::{KEY, Received, Refused};
+use super::conversation::{Asked, Call, Given, Said, Thoughts};
+use super::request::{self, KEY, Received, Refused, bad, demand, list, object, text};
+use super::script::{Answer, halves};
 use crate::model_stream::{Part, event};
 
 /// Reads a request, as strictly as Anthropic.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    rules::key(request, "x-api-key", KEY, 401)?;
-    rules::key(request, "anthropic-version", "2023-06-01", 400)?;
-    if request.path != "/v1/messages" {
-        return Err((404, format!("{} is no path", request.path)));
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    request::key(received, "x-api-key", KEY, 401)?;
+    request::key(received, "anthropic-version", "2023-06-01", 400)?;
+    if received.path != "/v1/messages" {
+        return Err((404, format!("{} is no path", received.path)));
     }
-    let body = &request.body;
+    let body = &received.body;
     demand(body["max_tokens"].as_u64() > Some(0), "max_tokens")?;
     let messages = list(body, "messages")?.iter().map(message);
     Ok(Asked {
@@ -24,8 +24,8 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
             _ => Some(text(body, "system")?.to_owned()),
         },
         messages: messages.collect::<Result<_, _>>()?,
-        tools: rules::tools(&body["tools"], |tool| {
-            rules::offered(tool, &tool["input_schema"])
+        tools: request::tools(&body["tools"], |tool| {
+            request::offered(tool, &tool["input_schema"])
         })?,
         is_streamed: body["stream"] == true,
         with_usage: true,
@@ -53,7 +53,7 @@ fn message(message: &Value) -> Result<Said, Refused> {
             ("thinking", "assistant") => {
                 demand(said.is_empty() && calls.is_empty(), "thinking first")?;
                 thoughts = Some(Thoughts {
-                    words: text(block, "thinking")?.to_owned(),
+                    words: Some(text(block, "thinking")?.to_owned()),
                     signature: text(block, "signature")?.to_owned(),
                 });
             }
@@ -139,7 +139,10 @@ pub fn streamed(answer: &Answer) -> Vec<Part> {
     ];
     let mut blocks: Vec<(Value, Vec<Value>)> = Vec::new();
     if let Some(thoughts) = &answer.thoughts {
-        let words = thoughts.words.split_inclusive(' ');
+        let words = thoughts
+            .words
+            .iter()
+            .flat_map(|words| words.split_inclusive(' '));
         let words = words.map(|word| json!({ "type": "thinking_delta", "thinking": word }));
         let signature = halves(&thoughts.signature);
         let signature =

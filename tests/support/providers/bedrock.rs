@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, object, text};
-use super::script::{Answer, Call, Thoughts, halves};
-use super::{ACCESS_KEY_ID, Received, Refused};
+use super::conversation::{Asked, Call, Given, Said, Thoughts};
+use super::request::{self, ACCESS_KEY_ID, Received, Refused, bad, demand, list, object, text};
+use super::script::{Answer, halves};
 use crate::model_stream::{Part, bedrock_event};
 
 /// Reads a request, as strictly as Bedrock.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    let signature = request.headers.get("authorization");
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    let signature = received.headers.get("authorization");
     let signature = signature
         .and_then(|value| value.to_str().ok())
         .unwrap_or("");
@@ -19,7 +19,7 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
     {
         return Err((403, "the request is not signed".into()));
     }
-    let path = request.path.strip_prefix("/model/");
+    let path = received.path.strip_prefix("/model/");
     let (model, action) = path
         .and_then(|path| path.split_once('/'))
         .ok_or((404, "no such path".into()))?;
@@ -27,7 +27,7 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
         ["converse", "converse-stream"].contains(&action) && !model.contains(':'),
         "the path of an action, encoded",
     )?;
-    let body = &request.body;
+    let body = &received.body;
     let messages = list(body, "messages")?.iter().map(message);
     Ok(Asked {
         model: model.to_owned(),
@@ -36,9 +36,9 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
             _ => Some(text(&list(body, "system")?[0], "text")?.to_owned()),
         },
         messages: messages.collect::<Result<_, _>>()?,
-        tools: rules::tools(&body["toolConfig"]["tools"], |tool| {
+        tools: request::tools(&body["toolConfig"]["tools"], |tool| {
             let tool = &tool["toolSpec"];
-            rules::offered(tool, &tool["inputSchema"]["json"])
+            request::offered(tool, &tool["inputSchema"]["json"])
         })?,
         is_streamed: action == "converse-stream",
         with_usage: true,
@@ -63,7 +63,7 @@ fn message(message: &Value) -> Result<Said, Refused> {
             ("reasoningContent", "assistant") => {
                 let reasoning = &value["reasoningText"];
                 thoughts = Some(Thoughts {
-                    words: text(reasoning, "text")?.to_owned(),
+                    words: Some(text(reasoning, "text")?.to_owned()),
                     signature: text(reasoning, "signature")?.to_owned(),
                 });
             }
@@ -140,7 +140,10 @@ pub fn streamed(answer: &Answer) -> Vec<Part> {
     )];
     let mut blocks: Vec<(Option<Value>, Vec<Value>)> = Vec::new();
     if let Some(thoughts) = &answer.thoughts {
-        let words = thoughts.words.split_inclusive(' ');
+        let words = thoughts
+            .words
+            .iter()
+            .flat_map(|words| words.split_inclusive(' '));
         let words = words.map(|word| json!({ "reasoningContent": { "text": word } }));
         let signature = json!({ "reasoningContent": { "signature": thoughts.signature } });
         blocks.push((None, words.chain([signature]).collect()));

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, object, text};
-use super::script::{Answer, Call, Reason, Thoughts};
-use super::{KEY, Received, Refused};
+use super::conversation::{Asked, Call, Given, Said, Thoughts};
+use super::request::{self, KEY, Received, Refused, bad, demand, list, object, text};
+use super::script::{Answer, Reason};
 use crate::model_stream::{Part, data};
 
 /// What a request may have; Gemini refuses names that it does not know.
@@ -18,15 +18,15 @@ const MEMBERS: [&str; 6] = [
 ];
 
 /// Reads a request, as strictly as Gemini.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    rules::key(request, "x-goog-api-key", KEY, 400)?;
-    let path = request.path.strip_prefix("/v1beta/models/");
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    request::key(received, "x-goog-api-key", KEY, 400)?;
+    let path = received.path.strip_prefix("/v1beta/models/");
     let (model, action) = path
         .and_then(|path| path.split_once(':'))
         .ok_or((404, "no such path".into()))?;
     let is_streamed = action == "streamGenerateContent?alt=sse";
     demand(is_streamed || action == "generateContent", "a method")?;
-    let body = &request.body;
+    let body = &received.body;
     let members = body.as_object().ok_or_else(|| bad("an object"))?;
     let is_known = |name: &String| MEMBERS.contains(&name.as_str());
     demand(members.keys().all(is_known), "known names")?;
@@ -38,8 +38,8 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
             system => Some(text(&list(system, "parts")?[0], "text")?.to_owned()),
         },
         messages: messages.collect::<Result<_, _>>()?,
-        tools: rules::tools(&body["tools"][0]["functionDeclarations"], |tool| {
-            rules::offered(tool, &tool["parametersJsonSchema"])
+        tools: request::tools(&body["tools"][0]["functionDeclarations"], |tool| {
+            request::offered(tool, &tool["parametersJsonSchema"])
         })?,
         is_streamed,
         with_usage: true,
@@ -53,7 +53,7 @@ fn content(content: &Value) -> Result<Said, Refused> {
     for part in list(content, "parts")? {
         if let Some(signature) = part["thoughtSignature"].as_str() {
             thoughts = Some(Thoughts {
-                words: String::new(),
+                words: None,
                 signature: signature.to_owned(),
             });
         }

@@ -3,10 +3,13 @@
 
 mod anthropic;
 mod bedrock;
+mod conversation;
 mod gemini;
 mod ollama;
 mod openai;
 mod openai_responses;
+mod protocol;
+mod request;
 mod rules;
 mod script;
 
@@ -15,41 +18,20 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
-pub use self::rules::{Asked, Offered};
-pub use self::script::{Answer, Call, Reason, Thoughts, Tokens, Turn};
-use crate::model_stream::{self, Part};
+pub use self::conversation::Asked;
+pub use self::protocol::Protocol;
+pub use self::request::Received;
+pub use self::script::{Reason, Tokens, Turn};
 
-/// The key that the providers ask for.
-pub const KEY: &str = "test-key";
-
-/// The id of the credentials that Bedrock asks for.
-pub const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
-
-/// A provider's protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
-    /// OpenAI's chat completions, which most other servers speak.
-    OpenAi,
-    /// OpenAI's responses.
-    OpenAiResponses,
-    /// Anthropic's messages.
-    Anthropic,
-    /// Bedrock's Converse.
-    Bedrock,
-    /// Gemini's `generateContent`.
-    Gemini,
-    /// Ollama's chat.
-    Ollama,
-}
-
-/// Why a request is not taken: the status, and what is wrong.
-pub type Refused = (u16, String);
+use self::request::{ACCESS_KEY_ID, Refused};
+use self::script::Answer;
+use crate::model_stream;
 
 /// A provider; it ends with the test's runtime.
 pub struct ProviderServer {
@@ -64,120 +46,6 @@ struct Shared {
     requests: Mutex<Vec<Received>>,
     answers: Mutex<Vec<Answer>>,
     refused: Mutex<Vec<String>>,
-}
-
-/// A request as it came.
-#[derive(Debug, Clone)]
-pub struct Received {
-    /// Path and query.
-    pub path: String,
-    /// The headers.
-    pub headers: HeaderMap,
-    /// The body.
-    pub body: Value,
-}
-
-impl Protocol {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::OpenAi,
-        Self::OpenAiResponses,
-        Self::Anthropic,
-        Self::Bedrock,
-        Self::Gemini,
-        Self::Ollama,
-    ];
-
-    /// The value of `MODEL` that chooses it.
-    pub fn model(self) -> &'static str {
-        match self {
-            Self::OpenAi => "openai::gpt-4o-mini",
-            Self::OpenAiResponses => "openai_resp::gpt-5-mini",
-            Self::Anthropic => "anthropic::claude-sonnet-4-5",
-            Self::Bedrock => "bedrock::anthropic.claude-sonnet-4-5-20250929-v1:0",
-            Self::Gemini => "gemini::gemini-2.5-flash",
-            Self::Ollama => "ollama::llama3.2",
-        }
-    }
-
-    /// The variable with its key, and the key; Ollama asks for none.
-    fn key(self) -> Option<(&'static str, &'static str)> {
-        match self {
-            Self::OpenAi | Self::OpenAiResponses => Some(("OPENAI_API_KEY", KEY)),
-            Self::Anthropic => Some(("ANTHROPIC_API_KEY", KEY)),
-            Self::Gemini => Some(("GEMINI_API_KEY", KEY)),
-            Self::Bedrock | Self::Ollama => None,
-        }
-    }
-
-    /// What comes after the host in its base URL.
-    fn base_path(self) -> &'static str {
-        match self {
-            Self::OpenAi | Self::OpenAiResponses | Self::Anthropic => "/v1",
-            Self::Gemini => "/v1beta",
-            Self::Bedrock | Self::Ollama => "",
-        }
-    }
-
-    /// The name of the model in stored answers: the one that the provider returns, if it does.
-    pub fn name_in_answers(self) -> String {
-        let name = self.model().split_once("::").unwrap().1;
-        match self {
-            Self::OpenAi | Self::OpenAiResponses | Self::Anthropic | Self::Gemini => {
-                format!("{name}-2026")
-            }
-            Self::Bedrock => name.to_owned(),
-            Self::Ollama => self.model().to_owned(),
-        }
-    }
-
-    fn read(self, request: &Received) -> Result<Asked, Refused> {
-        match self {
-            Self::OpenAi => openai::read(request),
-            Self::OpenAiResponses => openai_responses::read(request),
-            Self::Anthropic => anthropic::read(request),
-            Self::Bedrock => bedrock::read(request),
-            Self::Gemini => gemini::read(request),
-            Self::Ollama => ollama::read(request),
-        }
-    }
-
-    fn whole(self, answer: &Answer) -> Value {
-        match self {
-            Self::OpenAi => openai::whole(answer),
-            Self::OpenAiResponses => openai_responses::whole(answer),
-            Self::Anthropic => anthropic::whole(answer),
-            Self::Bedrock => bedrock::whole(answer),
-            Self::Gemini => gemini::whole(answer),
-            Self::Ollama => ollama::whole(answer),
-        }
-    }
-
-    fn streamed(self, answer: &Answer, asked: &Asked) -> (&'static str, Vec<Part>) {
-        let events = "text/event-stream";
-        match self {
-            Self::OpenAi => (events, openai::streamed(answer, asked.with_usage)),
-            Self::OpenAiResponses => (events, openai_responses::streamed(answer)),
-            Self::Anthropic => (events, anthropic::streamed(answer)),
-            Self::Bedrock => (
-                "application/vnd.amazon.eventstream",
-                bedrock::streamed(answer),
-            ),
-            Self::Gemini => (events, gemini::streamed(answer)),
-            Self::Ollama => ("application/x-ndjson", ollama::streamed(answer)),
-        }
-    }
-
-    /// An error in the provider's form.
-    fn error(self, status: u16, message: &str) -> Value {
-        match self {
-            Self::OpenAi | Self::OpenAiResponses => openai::error(message),
-            Self::Anthropic => anthropic::error(status, message),
-            Self::Bedrock => bedrock::error(message),
-            Self::Gemini => gemini::error(status, message),
-            Self::Ollama => ollama::error(message),
-        }
-    }
 }
 
 impl ProviderServer {
@@ -282,7 +150,7 @@ impl Shared {
         rules::check(&asked, &answers).map_err(|wrong| (400, wrong))?;
         let turn = self.turns.lock().unwrap().pop_front();
         let turn = turn.ok_or((500, "the script has ended".to_owned()))?;
-        let answer = turn.answer(self.protocol, &asked, answers.len());
+        let answer = turn.answer(&asked, answers.len(), self.protocol.has_call_ids());
         answers.push(answer.clone());
         Ok((asked, answer))
     }

@@ -2,17 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, object, text};
-use super::script::{Answer, Call};
-use super::{Received, Refused};
+use super::conversation::{Asked, Call, Given, Said};
+use super::request::{self, Received, Refused, bad, demand, list, object, text};
+use super::script::Answer;
 use crate::model_stream::Part;
 
 /// Reads a request; more strictly than Ollama, which takes nearly everything and then answers badly.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    if request.path != "/api/chat" {
-        return Err((404, format!("{} is no path", request.path)));
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    if received.path != "/api/chat" {
+        return Err((404, format!("{} is no path", received.path)));
     }
-    let body = &request.body;
+    let body = &received.body;
     let mut system = None;
     let mut messages = Vec::new();
     for message in list(body, "messages")? {
@@ -41,9 +41,9 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
         model: text(body, "model")?.to_owned(),
         system,
         messages,
-        tools: rules::tools(&body["tools"], |tool| {
+        tools: request::tools(&body["tools"], |tool| {
             demand(tool["type"] == "function", "a function as a tool")?;
-            rules::offered(&tool["function"], &tool["function"]["parameters"])
+            request::offered(&tool["function"], &tool["function"]["parameters"])
         })?,
         // Without a word about it, Ollama streams.
         is_streamed: body["stream"] != false,

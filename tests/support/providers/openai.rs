@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, text};
-use super::script::{Answer, Call, halves};
-use super::{KEY, Received, Refused};
+use super::conversation::{Asked, Call, Given, Said};
+use super::request::{self, KEY, Received, Refused, bad, demand, list, text};
+use super::script::{Answer, halves};
 use crate::model_stream::{Part, data, done};
 
 /// Reads a request, as strictly as OpenAI.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    rules::key(request, "authorization", &format!("Bearer {KEY}"), 401)?;
-    if request.path != "/v1/chat/completions" {
-        return Err((404, format!("{} is no path", request.path)));
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    request::key(received, "authorization", &format!("Bearer {KEY}"), 401)?;
+    if received.path != "/v1/chat/completions" {
+        return Err((404, format!("{} is no path", received.path)));
     }
-    let body = &request.body;
+    let body = &received.body;
     let mut system = None;
     let mut messages = Vec::new();
     for message in list(body, "messages")? {
@@ -44,9 +44,9 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
         model: text(body, "model")?.to_owned(),
         system,
         messages,
-        tools: rules::tools(&body["tools"], |tool| {
+        tools: request::tools(&body["tools"], |tool| {
             demand(tool["type"] == "function", "a function as a tool")?;
-            rules::offered(&tool["function"], &tool["function"]["parameters"])
+            request::offered(&tool["function"], &tool["function"]["parameters"])
         })?,
         is_streamed,
         with_usage: body["stream_options"]["include_usage"] == true,

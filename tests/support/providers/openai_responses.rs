@@ -2,18 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::rules::{self, Asked, Given, Said, bad, demand, list, text};
-use super::script::{Answer, Call, Reason, halves};
-use super::{KEY, Received, Refused};
+use super::conversation::{Asked, Call, Given, Said};
+use super::request::{self, KEY, Received, Refused, bad, demand, list, text};
+use super::script::{Answer, Reason, halves};
 use crate::model_stream::{Part, event};
 
 /// Reads a request, as strictly as OpenAI.
-pub fn read(request: &Received) -> Result<Asked, Refused> {
-    rules::key(request, "authorization", &format!("Bearer {KEY}"), 401)?;
-    if request.path != "/v1/responses" {
-        return Err((404, format!("{} is no path", request.path)));
+pub fn read(received: &Received) -> Result<Asked, Refused> {
+    request::key(received, "authorization", &format!("Bearer {KEY}"), 401)?;
+    if received.path != "/v1/responses" {
+        return Err((404, format!("{} is no path", received.path)));
     }
-    let body = &request.body;
+    let body = &received.body;
     // Conversations are nothing that OpenAI should keep, which it does by default.
     demand(body["store"] == false, "store to be false")?;
     let mut messages = Vec::new();
@@ -24,9 +24,9 @@ pub fn read(request: &Received) -> Result<Asked, Refused> {
         model: text(body, "model")?.to_owned(),
         system: body["instructions"].as_str().map(str::to_owned),
         messages,
-        tools: rules::tools(&body["tools"], |tool| {
+        tools: request::tools(&body["tools"], |tool| {
             demand(tool["type"] == "function", "a function as a tool")?;
-            rules::offered(tool, &tool["parameters"])
+            request::offered(tool, &tool["parameters"])
         })?,
         is_streamed: body["stream"] == true,
         with_usage: true,

@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Protocol;
-use super::rules::Asked;
+use super::conversation::{Asked, Call, Thoughts};
 
 /// The tokens that a provider counts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,26 +27,6 @@ pub enum Reason {
     /// The question is blocked for a reason in the provider's word, and there is no answer. Gemini alone
     /// does this.
     Blocked(&'static str),
-}
-
-/// A function call.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Call {
-    /// The provider's id for it, if it has one.
-    pub id: Option<String>,
-    /// The function.
-    pub name: String,
-    /// Its arguments.
-    pub arguments: Value,
-}
-
-/// What a model thought, with the signature without which it does not take it back.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Thoughts {
-    /// Its words; no part of what Gemini takes back.
-    pub words: String,
-    /// Their signature.
-    pub signature: String,
 }
 
 /// One answer of the model.
@@ -137,7 +116,7 @@ impl Turn {
     #[must_use]
     pub fn after_thinking(mut self, words: &str, signature: &str) -> Self {
         self.thoughts = Some(Thoughts {
-            words: words.to_owned(),
+            words: Some(words.to_owned()),
             signature: signature.to_owned(),
         });
         self
@@ -149,7 +128,7 @@ impl Turn {
     }
 
     /// The answer to a request, the n-th of all.
-    pub(super) fn answer(self, protocol: Protocol, asked: &Asked, number: usize) -> Answer {
+    pub(super) fn answer(self, asked: &Asked, number: usize, has_call_ids: bool) -> Answer {
         let calls = self.calls.into_iter().enumerate().map(|(index, call)| {
             let (name, arguments) = match call {
                 Scripted::Named(name, arguments) => (name, arguments),
@@ -162,25 +141,16 @@ impl Turn {
                     (offered.name.clone(), Value::Object(arguments))
                 }
             };
-            let has_id = !matches!(protocol, Protocol::Gemini | Protocol::Ollama);
             Call {
-                id: has_id.then(|| format!("call_{number}_{index}")),
+                id: has_call_ids.then(|| format!("call_{number}_{index}")),
                 name,
                 arguments,
             }
         });
-        // Gemini takes back the signature alone.
-        let thoughts = self.thoughts.map(|thoughts| match protocol {
-            Protocol::Gemini => Thoughts {
-                words: String::new(),
-                ..thoughts
-            },
-            _ => thoughts,
-        });
         Answer {
             number,
             model: format!("{}-2026", asked.model),
-            thoughts,
+            thoughts: self.thoughts,
             text: self.text,
             is_refusal: self.is_refusal,
             calls: calls.collect(),

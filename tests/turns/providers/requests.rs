@@ -46,12 +46,14 @@ const CHANGES: [(&str, Change); 5] = [
 const TOPIC_GIVEN: &str = "TOPIC-of-the-call";
 
 async fn send(provider: &ProviderServer, request: &Received) -> (u16, Value) {
+    // The host and the length are others.
+    let mut headers = request.headers.clone();
+    headers.remove("host");
+    headers.remove("content-length");
     let answer = reqwest::Client::new()
         .post(provider.url(&request.path))
-        .headers(request.headers.clone())
+        .headers(headers)
         .body(request.body.to_string())
-        // Its length is another one.
-        .header("content-length", request.body.to_string().len())
         .send()
         .await
         .unwrap();
