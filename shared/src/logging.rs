@@ -3,10 +3,10 @@
 use std::io::IsTerminal;
 
 use tracing::{Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 /// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
 /// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
@@ -48,7 +48,7 @@ where
         .with_span_list(false)
         .with_target(false)
         .with_writer(writer);
-    tracing_subscriber::registry().with(layer.with_filter(filter(directives, packages)))
+    filtered(directives, packages).with(layer)
 }
 
 /// Starts logging for a person at a terminal, to standard error, filtered by `RUST_LOG` (default
@@ -58,8 +58,7 @@ pub fn init_plain(default_level: &str, packages: &[&str]) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    let filter = filter(&wanted_filter(default_level), packages);
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    let subscriber = filtered(&wanted_filter(default_level), packages).with(layer);
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
@@ -74,7 +73,12 @@ fn wanted_filter(default_level: &str) -> String {
         .unwrap_or_else(|| default_level.to_owned())
 }
 
-fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> + use<S> {
+/// What is logged, for all layers alike. Filters of single layers depend on what other subscribers of the process
+/// want, as tests have them.
+fn filtered(
+    directives: &str,
+    packages: &[&str],
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + use<> {
     let crates = packages.iter().map(|name| name.replace('-', "_"));
     let ours: Vec<String> = crates.chain(OURS.map(str::to_owned)).collect();
     let is_allowed = filter_fn(move |metadata| {
@@ -82,7 +86,9 @@ fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> 
         crate_name != NEVER
             && (*metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name))
     });
-    wanted(directives).and(is_allowed)
+    tracing_subscriber::registry()
+        .with(is_allowed)
+        .with(wanted(directives))
 }
 
 /// Reads levels such as `info` or `warn,shared=debug`, without those that are invalid; only errors if
