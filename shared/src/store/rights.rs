@@ -90,6 +90,8 @@ const REQUIRED_TO_MAINTAIN: &[(&str, &str)] = &[
     ("chat_search_state", "SELECT"),
     ("chat_search_state", "UPDATE"),
     ("audio_resources", "SELECT"),
+    // For the locks that come before deleting.
+    ("audio_resources", "UPDATE"),
     ("audio_resources", "DELETE"),
     ("audio_words", "SELECT"),
     ("audio_words", "INSERT"),
