@@ -62,6 +62,7 @@ mod database {
     mod migrate;
     mod pool;
     mod poolers;
+    mod recordings;
     mod roles;
     mod round_trips;
     mod search;
