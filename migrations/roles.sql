@@ -70,6 +70,7 @@ begin
     foreach name in array array[
         'chat_sessions', 'chat_messages', 'chat_events', 'chat_erasures', 'chat_feedback',
         'chat_streams', 'chat_search', 'chat_search_parts', 'chat_search_state',
+        'audio_resources', 'audio_words',
         'refinery_schema_history'
     ] loop
         if to_regclass('public.' || name) is not null then
@@ -91,7 +92,7 @@ begin
         select oid
         from pg_proc
         where pronamespace = 'public'::regnamespace
-          and proname ~ '^chat_.*_v[0-9]+$'
+          and proname ~ '^(audio|chat)_.*_v[0-9]+$'
     loop
         execute format('alter function %s owner to daissy_owner', function);
     end loop;

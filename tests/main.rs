@@ -25,8 +25,10 @@ mod endpoints {
 
 /// How a turn runs and what of it is kept: models, repetition, concurrency, faults in the middle.
 mod turns {
+    mod catalogue_file;
     mod concurrency;
     mod crowd;
+    mod embeddings;
     mod kill_nine;
     mod model;
     mod model_based;
@@ -37,6 +39,11 @@ mod turns {
         pub mod streamed;
     }
     mod outages;
+    mod providers {
+        mod answers;
+        mod one_turn;
+        mod requests;
+    }
     mod recommendations;
     mod record;
     mod repetition;
@@ -87,6 +94,7 @@ mod delivery {
 
 /// What `cargo run` offers.
 mod local {
+    mod audio;
     mod chat;
     mod server;
     mod tokens;

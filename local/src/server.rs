@@ -141,6 +141,7 @@ pub(crate) async fn start(
         tell(&format!("tokens    of {tokens}"));
     }
     let store = Store::new(Arc::new(Database::new(database.config.clone())));
+    assistant_config.agent.prepare(&store).await;
     let router = router(store, assistant_config, buckets, Reporter::to_log(), access);
     Ok((database, router))
 }

@@ -3,15 +3,19 @@
 use std::io::IsTerminal;
 
 use tracing::{Level, Subscriber};
-use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{FilterExt, LevelFilter, Targets, filter_fn};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::layer::{Filter, SubscriberExt};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 
 /// The crates whose `debug` and `trace` may be enabled in every program, in addition to its own.
 /// All others stop at `info`, whatever is configured: below that, tokio-postgres logs statements
-/// with their parameters, genai logs prompts and keys, and the Lambda runtime logs whole events.
+/// with their parameters, and the Lambda runtime logs whole events.
 const OURS: [&str; 2] = ["shared", "assistant"];
+
+/// The crate that is never heard, because at every level it quotes conversations: what it cannot read of
+/// an answer as errors, prompts and keys below. What fails in it is returned, and logged here.
+const NEVER: &str = "genai";
 
 /// Starts logging for a Lambda function: JSON lines, filtered by `AWS_LAMBDA_LOG_LEVEL` or
 /// `RUST_LOG` (default `info`). `name` is its package. Calling it again does nothing.
@@ -44,7 +48,7 @@ where
         .with_span_list(false)
         .with_target(false)
         .with_writer(writer);
-    tracing_subscriber::registry().with(layer.with_filter(filter(directives, packages)))
+    filtered(directives, packages).with(layer)
 }
 
 /// Starts logging for a person at a terminal, to standard error, filtered by `RUST_LOG` (default
@@ -54,8 +58,7 @@ pub fn init_plain(default_level: &str, packages: &[&str]) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    let filter = filter(&wanted_filter(default_level), packages);
-    let subscriber = tracing_subscriber::registry().with(layer.with_filter(filter));
+    let subscriber = filtered(&wanted_filter(default_level), packages).with(layer);
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
 
@@ -70,14 +73,22 @@ fn wanted_filter(default_level: &str) -> String {
         .unwrap_or_else(|| default_level.to_owned())
 }
 
-fn filter<S: Subscriber>(directives: &str, packages: &[&str]) -> impl Filter<S> + use<S> {
+/// What is logged, for all layers alike. Filters of single layers depend on what other subscribers of the process
+/// want, as tests have them.
+fn filtered(
+    directives: &str,
+    packages: &[&str],
+) -> impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync + use<> {
     let crates = packages.iter().map(|name| name.replace('-', "_"));
     let ours: Vec<String> = crates.chain(OURS.map(str::to_owned)).collect();
     let is_allowed = filter_fn(move |metadata| {
         let crate_name = metadata.target().split("::").next().unwrap_or_default();
-        *metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name)
+        crate_name != NEVER
+            && (*metadata.level() <= Level::INFO || ours.iter().any(|ours| ours == crate_name))
     });
-    wanted(directives).and(is_allowed)
+    tracing_subscriber::registry()
+        .with(is_allowed)
+        .with(wanted(directives))
 }
 
 /// Reads levels such as `info` or `warn,shared=debug`, without those that are invalid; only errors if
@@ -102,7 +113,38 @@ fn wanted(directives: &str) -> Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_crate_that_quotes_conversations_is_never_heard() {
+        let written = Written::default();
+        let writer = written.clone();
+        let directives = "trace,genai=trace";
+        let subscriber = json_subscriber(directives, &["genai"], move || writer.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::error!(target: "genai::adapter::streamer", "canary");
+            tracing::debug!(target: "genai", "canary");
+            tracing::error!(target: "reqwest", "heard");
+        });
+        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("heard") && !log.contains("canary"), "{log}");
+    }
 
     #[test]
     fn levels_are_read_for_all_and_for_single_targets() {

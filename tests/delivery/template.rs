@@ -6,6 +6,7 @@ use axum::http::Method;
 use local::endpoints;
 use maintain::MaintainConfig;
 use serde_json::{Value, json};
+use shared::buckets::Buckets;
 use shared::database::DatabaseConfig;
 use shared::http::endpoint::Endpoint;
 use uuid::Uuid;
@@ -237,6 +238,7 @@ fn only_turns_may_ask_the_model_and_only_migrate_may_change_the_schema() {
     let template = template();
     let turns = ["ChatFunction", "StreamFunction"];
     assert_eq!(who_may(&template, "ModelKeySecretArn"), turns);
+    assert_eq!(who_may(&template, "EmbeddingKeySecretArn"), turns);
     // The VPC endpoint lets nothing else through.
     for what in ["bedrock:", "BedrockModelArns"] {
         let may = who_may(&template, what);
@@ -247,6 +249,92 @@ fn only_turns_may_ask_the_model_and_only_migrate_may_change_the_schema() {
     assert_eq!(may, ["StreamFunction", "BedrockEndpoint"]);
     for what in ["/daissy_admin", "MigrateSecretArn"] {
         assert_eq!(who_may(&template, what), ["MigrateFunction"], "{what}");
+    }
+}
+
+#[test]
+fn links_lead_to_the_objects_that_are_named_and_only_functions_that_make_them_may_read_these() {
+    let template = template();
+    assert_eq!(who_may(&template, "s3:GetObject"), ["RecordingsPolicy"]);
+    assert_eq!(who_may(&template, "AudioObjectArns"), ["RecordingsPolicy"]);
+    let policy = &template["Resources"]["RecordingsPolicy"];
+    assert_eq!(policy["Condition"], "HasAudioBuckets");
+    let resource = &statements(policy)[0]["Resource"];
+    let named = json!({ "Fn::Split": [",", { "Ref": "AudioObjectArns" }] });
+    assert_eq!(*resource, named);
+
+    let if_set = |value: &str| {
+        let none = json!({ "Ref": "AWS::NoValue" });
+        json!({ "Fn::If": ["HasAudioBuckets", { "Ref": value }, none] })
+    };
+    for (name, function) in functions(&template) {
+        let makes = ["chat", "history", "load-session", "stream"].contains(&package(function));
+        let policies = function["Properties"]["Policies"].as_array().unwrap();
+        let may = policies.contains(&if_set("RecordingsPolicy"));
+        assert_eq!(may, makes, "{name}");
+        let variables = property(&template, function, "/Environment/Variables");
+        for (variable, parameter) in [
+            (Buckets::BUCKETS, "AudioBuckets"),
+            (Buckets::LINK_SECONDS, "AudioLinkSeconds"),
+        ] {
+            let is_told = variables[variable] == if_set(parameter);
+            assert_eq!(is_told, makes, "{name}: {variable}");
+        }
+    }
+}
+
+#[test]
+fn buckets_that_the_template_takes_are_taken_by_the_functions() {
+    let template = template();
+    let pattern = |name: &str| {
+        let pattern = &template["Parameters"][name]["AllowedPattern"];
+        regex::Regex::new(pattern.as_str().unwrap()).unwrap()
+    };
+    let buckets = pattern("AudioBuckets");
+    for (names, is_taken) in [
+        ("", true),
+        ("recordings", true),
+        ("recordings,more.recordings=eu-west-1", true),
+        ("recordings=", false),
+        ("s3://recordings", false),
+        ("recordings/sleep", false),
+        ("Recordings", false),
+        ("recordings,", false),
+    ] {
+        assert_eq!(buckets.is_match(names), is_taken, "{names}");
+        let read = Buckets::read(|name| match name {
+            Buckets::BUCKETS => Some(names.to_owned()),
+            "AWS_REGION" => Some("eu-central-1".to_owned()),
+            _ => None,
+        });
+        assert!(!is_taken || read.is_ok(), "{names}");
+    }
+    let arns = pattern("AudioObjectArns");
+    for (names, is_taken) in [
+        ("", true),
+        ("arn:aws:s3:::recordings/*", true),
+        (
+            "arn:aws:s3:::recordings/sleep/*,arn:aws-cn:s3:::more.recordings/*",
+            true,
+        ),
+        // A bucket is not its objects, and all buckets are too many.
+        ("arn:aws:s3:::recordings", false),
+        ("arn:aws:s3:::*", false),
+        ("arn:aws:s3:::*/*", false),
+        ("*", false),
+    ] {
+        assert_eq!(arns.is_match(names), is_taken, "{names}");
+    }
+    let seconds = &template["Parameters"]["AudioLinkSeconds"];
+    for (limit, beyond) in [("MinValue", -1), ("MaxValue", 1)] {
+        let limit = seconds[limit].as_i64().unwrap();
+        let read = |seconds: i64| {
+            Buckets::read(|name| (name == Buckets::LINK_SECONDS).then(|| seconds.to_string()))
+        };
+        assert!(
+            read(limit).is_ok() && read(limit + beyond).is_err(),
+            "{limit}"
+        );
     }
 }
 
@@ -591,9 +679,19 @@ fn chat_may_use_other_ports_only_for_a_model_at_an_address_on_the_internet() {
     assert_eq!(ports(other_ports), (Some(1), Some(65535)));
     assert_eq!(ports(otherwise), (Some(443), Some(443)));
 
-    let both = template["Conditions"]["NeedsOtherPorts"]["Fn::And"].as_array();
-    let both: BTreeSet<_> = both.unwrap().iter().flat_map(texts).collect();
-    assert_eq!(both, BTreeSet::from(["HasModelBaseUrl", "NeedsInternet"]));
+    let conditions = |name: &str, function: &str| {
+        let all = template["Conditions"][name][function].as_array();
+        let all: BTreeSet<_> = all.unwrap().iter().flat_map(texts).collect();
+        all
+    };
+    assert_eq!(
+        conditions("NeedsOtherPorts", "Fn::And"),
+        BTreeSet::from(["HasOtherAddress", "NeedsInternet"])
+    );
+    assert_eq!(
+        conditions("HasOtherAddress", "Fn::Or"),
+        BTreeSet::from(["HasEmbeddingBaseUrl", "HasModelBaseUrl"])
+    );
     let wide = objects_with(&template["Resources"], "FromPort");
     let wide = wide
         .iter()
@@ -669,6 +767,8 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
     const NEW: Set = ("Database", "new-aurora");
     const GPT: Set = ("Model", "gpt-5");
     const KEY: Set = ("ModelKeySecretArn", "arn:key");
+    const EMBEDDINGS: Set = ("EmbeddingModel", "text-embedding-3-small");
+    const EMBEDDING_KEY: Set = ("EmbeddingKeySecretArn", "arn:embedding-key");
     const ISSUER: Set = ("JwtIssuer", "https://example.com/");
     const AUDIENCE: Set = ("JwtAudience", "daissy");
     const ANONYMOUS: Set = ("AllowAnonymous", "true");
@@ -720,6 +820,38 @@ fn conflicting_parameters_are_refused_before_anything_is_created() {
         (
             &[NEW, GPT, KEY, ANONYMOUS, ("BedrockModelArns", "arn:b")],
             &["BedrockNeedsNoKey"],
+        ),
+        (&[NEW, EMBEDDING_KEY], &["EmbeddingsNeedTheirModel"]),
+        (
+            &[NEW, ("EmbeddingDimensions", "256")],
+            &["EmbeddingsNeedTheirModel"],
+        ),
+        (
+            &[NEW, EMBEDDINGS, ANONYMOUS],
+            &["EmbeddingModelNeedsSomething"],
+        ),
+        // They cost money with every search, whichever model answers.
+        (
+            &[NEW, EMBEDDINGS, EMBEDDING_KEY],
+            &["AnonymousCallersOfAPaidModelNeedConsent"],
+        ),
+        (&[NEW, EMBEDDINGS, EMBEDDING_KEY, ANONYMOUS], &[]),
+        (&[NEW, EMBEDDINGS, GPT, KEY, ANONYMOUS], &[]),
+        (
+            &[NEW, ("AudioBuckets", "recordings")],
+            &["AudioBucketsNeedTheRightToRead"],
+        ),
+        (
+            &[NEW, ("AudioObjectArns", "arn:objects")],
+            &["AudioBucketsNeedTheRightToRead"],
+        ),
+        (
+            &[
+                NEW,
+                ("AudioBuckets", "recordings"),
+                ("AudioObjectArns", "arn:objects"),
+            ],
+            &[],
         ),
         (&[NEW, RESTORED, ENDPOINT, ID], &[]),
         (&[NEW, RESTORED, ENDPOINT], &["RestoredClusterIsNamedWhole"]),

@@ -56,8 +56,8 @@ async fn a_conversation_needs_nothing_else_and_goes_on_later() {
         answers[1].contains("Before that you said: “I am Ada”"),
         "{ended:?}"
     );
-    let recording = "♪ Falling asleep with ease, 15 min, samples/sleep.mp3";
-    assert!(ended.complained.contains(recording), "{ended:?}");
+    assert!(ended.complained.contains("  ♪ "), "{ended:?}");
+    assert!(ended.complained.contains(".mp3\n"), "{ended:?}");
 
     let session = session(&ended.complained);
     let mut later = Conversation::begin(&["--session", session], folder.path(), &[]);

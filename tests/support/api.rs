@@ -569,9 +569,7 @@ impl TestApi {
 
 impl Environment {
     async fn start(url: &str, settings: &[(&str, &str)]) -> Self {
-        let mut variables = PERMISSIONS.to_vec();
-        variables.extend(settings);
-        variables.push(("DATABASE_URL", url));
+        let variables = variables(url, settings);
         match std::env::var("TESTS_API").as_deref() {
             Err(_) | Ok("") => {
                 let (chat_config, access) = (chat_config(settings).await, access(&variables));
@@ -583,11 +581,7 @@ impl Environment {
                 let router = local::router::router(store, chat_config, buckets, reporter, access);
                 Self::Here(router)
             }
-            Ok("local") => {
-                let folder = tempfile::tempdir().unwrap();
-                let local = LocalRun::start(folder.path(), &variables).await;
-                Self::there(local.address.clone(), (local, folder))
-            }
+            Ok("local") => Self::in_a_process(url, settings).await,
             Ok("emulator") => {
                 let emulator = Emulator::start(&variables, INSTANCES);
                 let address = format!("http://127.0.0.1:{}", emulator.port);
@@ -595,6 +589,12 @@ impl Environment {
             }
             Ok(other) => panic!("TESTS_API={other}: must be local or emulator"),
         }
+    }
+
+    async fn in_a_process(url: &str, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let local = LocalRun::start(folder.path(), &variables(url, settings)).await;
+        Self::there(local.address.clone(), (local, folder))
     }
 
     fn there(address: String, server: impl Any + Send + Sync) -> Self {
@@ -640,6 +640,14 @@ impl Environment {
             }
         }
     }
+}
+
+/// The settings of an environment, with its database.
+fn variables<'a>(url: &'a str, settings: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let mut variables = PERMISSIONS.to_vec();
+    variables.extend(settings);
+    variables.push(("DATABASE_URL", url));
+    variables
 }
 
 async fn chat_config(settings: &[(&str, &str)]) -> AssistantConfig {

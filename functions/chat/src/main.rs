@@ -13,7 +13,9 @@ fn main() -> Result<(), lambda_http::Error> {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
             let links = Links::new(store.clone(), Buckets::from_env()?);
-            Ok(Chat::new(Arc::new(Assistant::new(store, config)), links))
+            let assistant = Assistant::new(store, config);
+            assistant.prepare().await;
+            Ok(Chat::new(Arc::new(assistant), links))
         })
     })
 }

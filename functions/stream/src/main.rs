@@ -12,9 +12,10 @@ fn main() -> Result<(), lambda_http::Error> {
     run_streaming(|store| {
         Box::pin(async {
             let config = AssistantConfig::from_env().await?;
-            let assistant = Arc::new(Assistant::new(store.clone(), config));
+            let assistant = Assistant::new(store.clone(), config);
+            assistant.prepare().await;
             let links = Links::new(store.clone(), Buckets::from_env()?);
-            Ok(Stream::new(store, assistant, links))
+            Ok(Stream::new(store, Arc::new(assistant), links))
         })
     })
 }

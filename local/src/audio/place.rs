@@ -47,6 +47,11 @@ impl Place {
         Store::new(Arc::new(Database::new(config)))
     }
 
+    /// Whether the role that may delete has settings of its own.
+    pub(super) fn knows_maintain(&self) -> bool {
+        self.database.maintain_config.has_own_database
+    }
+
     pub(super) async fn close(self) {
         let Self { database, store } = self;
         // Its connections end before the server does.

@@ -7,6 +7,8 @@ use shared::settings::{self, SettingsError};
 use shared::store::turns::ContextLimits;
 
 use crate::agent::Agent;
+use crate::catalogue::CatalogueFile;
+use crate::embeddings::Embeddings;
 use crate::model::{Model, Models, Rank, Remote};
 use crate::tools::{self, Limits, Recordings, Samples, Tools};
 
@@ -78,8 +80,7 @@ impl AssistantConfig {
 
     /// Reads the settings of the models (`MODEL`, `MODEL_BASE_URL`, `MODEL_FALLBACKS`, the variables with the
     /// providers' keys and, if one is not set, `MODEL_KEY_SECRET_ARN`), of what they get (`SYSTEM_PROMPT`,
-    /// `CONTEXT_…`, `TOOLS_FILE`), of recommendations (`AUDIO_MIN_RELEVANCE`, `AUDIO_MAX_RECOMMENDED`), and the
-    /// timeouts. Secrets are fetched here, once.
+    /// `CONTEXT_…`, `TOOLS_FILE`), of recommendations (`AUDIO_…`, `EMBEDDING_…`), and the timeouts. Secrets are fetched here, once.
     ///
     /// Without `MODEL` the built-in model answers. A model that is configured but cannot be used is
     /// an error, never a reason to use another.
@@ -102,10 +103,13 @@ impl AssistantConfig {
             max_recommended: settings::number(&variables, "AUDIO_MAX_RECOMMENDED", 0..=10)?
                 .unwrap_or(DEFAULT_MAX_RECOMMENDED),
         };
-        let tools = Tools::new(
-            Recordings::new(samples, limits),
-            tools::read(variable).await?,
-        );
+        let recordings = Recordings {
+            file: CatalogueFile::read(variable)?,
+            embeddings: Embeddings::read(variable).await?,
+            samples,
+            limits,
+        };
+        let tools = Tools::new(recordings, tools::read(variable).await?);
         let system_prompt =
             variable("SYSTEM_PROMPT").unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned());
         Ok(Self {

@@ -70,6 +70,12 @@ impl Assistant {
         Self { store, config }
     }
 
+    /// Does what need not wait for the first turn: imports the recordings of `AUDIO_CATALOGUE`. If the database
+    /// cannot be reached, the first search does it.
+    pub async fn prepare(&self) {
+        self.config.agent.prepare(&self.store).await;
+    }
+
     /// The name of the model, unless its provider gives answers another one.
     #[must_use]
     pub fn model(&self) -> &str {

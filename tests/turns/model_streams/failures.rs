@@ -155,9 +155,9 @@ async fn failures_are_told_apart_and_none_of_them_is_an_answer() {
             Kind::Timeout,
         ),
         (
-            events([text(" "), text("\n"), stop("stop"), done()]),
+            events([text(" "), text("\n"), done()]),
             "",
-            "the model returned no text (reason: stop)",
+            "the model returned no text (reason: none given)",
             Kind::Failed,
         ),
         (
@@ -169,6 +169,12 @@ async fn failures_are_told_apart_and_none_of_them_is_an_answer() {
             ]),
             "canary",
             "the arguments of a function call are not JSON",
+            Kind::Failed,
+        ),
+        (
+            events([stop("odd"), done()]),
+            "",
+            "the model returned no text (reason: odd)",
             Kind::Failed,
         ),
         (

@@ -62,6 +62,11 @@ impl Agent {
         &self.models
     }
 
+    /// Does what need not wait for the first question.
+    pub async fn prepare(&self, store: &Store) {
+        self.tools.prepare(store).await;
+    }
+
     /// Answers a question until `until`. What a streamed answer has given to its sink is what it is stored
     /// with: its texts joined are its content, and its function calls and recordings are the same.
     /// Dropping the future ends the request to the provider.

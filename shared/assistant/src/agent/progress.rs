@@ -63,9 +63,14 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// The answer, of which this is the last response.
+    /// The answer, of which this is the last response. It may be empty: a refusal without words, or a
+    /// model that had nothing to say.
+    ///
+    /// # Errors
+    /// [`ModelFailure`] if there is no text, and nothing says that this is all.
     pub fn finish(self, response: &ChatResponse) -> Result<Answer, ModelFailure> {
-        if self.draft.is_blank() {
+        let finish_reason = response.stop_reason.as_ref().and_then(finish_reason);
+        if self.draft.is_blank() && finish_reason.is_none() {
             let reason = response
                 .stop_reason
                 .as_ref()
@@ -83,7 +88,7 @@ impl<'a> Progress<'a> {
                 .chars()
                 .take(MAX_NAME_CHARACTERS)
                 .collect(),
-            finish_reason: response.stop_reason.as_ref().and_then(finish_reason),
+            finish_reason,
             usage: self.usage,
         })
     }

@@ -45,7 +45,7 @@ pub enum ImportFailure {
     #[error("the recordings cannot be stored")]
     Database(#[from] DatabaseError),
     /// The model that says what a text means failed.
-    #[error("{0}")]
+    #[error(transparent)]
     Model(#[from] ModelFailure),
 }
 

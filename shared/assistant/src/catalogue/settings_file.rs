@@ -36,6 +36,10 @@ impl CatalogueFile {
         };
         let wrong = |why: String| SettingsError::new(format!("{AUDIO_CATALOGUE} ({path}): {why}"));
         let file = File::open(&path).map_err(|error| wrong(error.to_string()))?;
+        let metadata = file.metadata();
+        if metadata.map_err(|error| wrong(error.to_string()))?.len() == 0 {
+            return Err(wrong("it is empty; no recordings are `[]`".into()));
+        }
         let mut distinct = Distinct::default();
         let mut recordings = Vec::new();
         for line in JsonLines::new(BufReader::new(file)) {
@@ -132,6 +136,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_used_is_an_error_that_names_the_line() {
         for (text, expected) in [
+            ("", "it is empty"),
             ("\n{\"title\":\"A\"}", "line 2: `filename` is missing"),
             (
                 "{\"title\":\"A\",\"file\":\"a\"}\n{\"title\":\"B\",\"file\":\"a\"}",

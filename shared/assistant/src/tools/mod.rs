@@ -75,7 +75,12 @@ impl Tools {
     /// Which of the recordings that were found are recommended.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        self.recordings.limits()
+        self.recordings.limits
+    }
+
+    /// Does what need not wait for the first call.
+    pub async fn prepare(&self, store: &Store) {
+        self.recordings.prepare(store).await;
     }
 
     /// The functions as a model sees them, the search only if there are recordings.

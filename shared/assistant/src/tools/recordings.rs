@@ -8,6 +8,8 @@ use shared::store::Store;
 use shared::store::recordings::{self, Found, Given, Recording, Search};
 
 use super::{Definition, Returned};
+use crate::catalogue::CatalogueFile;
+use crate::embeddings::Embeddings;
 
 /// The name of the function.
 pub const FUNCTION_NAME: &str = "search_audio_resources";
@@ -54,8 +56,14 @@ static SAMPLES: LazyLock<Vec<Recording>> = LazyLock::new(|| {
 /// The search for recordings.
 #[derive(Debug)]
 pub struct Recordings {
-    samples: Samples,
-    limits: Limits,
+    /// Recordings that are not imported yet.
+    pub file: Option<CatalogueFile>,
+    /// Who says what a query means; if nobody does, it is searched by its words alone.
+    pub embeddings: Option<Embeddings>,
+    /// Whether invented recordings are found.
+    pub samples: Samples,
+    /// What is returned and recommended.
+    pub limits: Limits,
 }
 
 /// Whether invented recordings are found.
@@ -86,19 +94,17 @@ pub struct Recommendation {
 }
 
 impl Recordings {
-    /// A search that returns what is relevant enough.
-    #[must_use]
-    pub fn new(samples: Samples, limits: Limits) -> Self {
-        Self { samples, limits }
-    }
-
-    pub(super) fn limits(&self) -> Limits {
-        self.limits
+    /// Imports the recordings of the file, unless that is done.
+    pub async fn prepare(&self, store: &Store) {
+        if let Some(file) = &self.file {
+            file.import(store, self.embeddings.as_ref()).await;
+        }
     }
 
     /// The function as a model sees it; `None` if there is nothing to search.
     pub(super) fn definition(&self, has_recordings: bool) -> Option<Definition<'_>> {
-        (has_recordings || self.samples == Samples::WhileEmpty).then(|| Definition {
+        let has_others = self.samples == Samples::WhileEmpty || self.file.is_some();
+        (has_recordings || has_others).then(|| Definition {
             name: FUNCTION_NAME,
             description: DESCRIPTION,
             parameters: &PARAMETERS,
@@ -114,6 +120,11 @@ impl Recordings {
     ) -> Result<Returned, String> {
         let query = text(arguments, "query")?.ok_or("`query` is missing")?;
         let context = text(arguments, "context")?;
+        self.prepare(store).await;
+        let embedding = match &self.embeddings {
+            Some(embeddings) => embeddings.of_query(&query).await,
+            None => None,
+        };
         let given = match self.samples {
             Samples::Never => None,
             Samples::WhileEmpty => Some(Given {
@@ -124,7 +135,7 @@ impl Recordings {
         let search = Search {
             query: &query,
             context: context.as_deref(),
-            embedding: None,
+            embedding: embedding.as_ref(),
             given,
             limit: MAX_FOUND,
         };

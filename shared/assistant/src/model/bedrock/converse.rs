@@ -1,8 +1,14 @@
 //! Requests and answers in the form of the Converse API.
 
 use genai::ModelIden;
-use genai::chat::{ChatMessage, ChatRequest, ChatResponse, ChatRole, ContentPart, ToolCall, Usage};
+use genai::chat::{
+    ChatMessage, ChatRequest, ChatResponse, ChatRole, ContentPart, PromptTokensDetails, StopReason,
+    ToolCall, Usage,
+};
 use serde_json::{Map, Value, json};
+
+/// Bedrock's own reasons for withholding an answer, which may have a text in its place.
+const WITHHELD: [&str; 2] = ["content_filtered", "guardrail_intervened"];
 
 /// The body of a request.
 pub fn body(request: ChatRequest) -> Value {
@@ -72,23 +78,48 @@ pub fn response(mut answer: Value, model: &ModelIden) -> ChatResponse {
             _ => ContentPart::from_custom(block, Some(model.clone())),
         }
     });
-    let tokens = |name: &str| i32::try_from(answer["usage"][name].as_i64()?).ok();
     ChatResponse {
         content: parts.collect(),
         reasoning_content: None,
         model_iden: model.clone(),
         provider_model_iden: model.clone(),
-        stop_reason: answer["stopReason"]
-            .as_str()
-            .map(|reason| reason.to_owned().into()),
-        usage: Usage {
-            prompt_tokens: tokens("inputTokens"),
-            completion_tokens: tokens("outputTokens"),
-            total_tokens: tokens("totalTokens"),
-            ..Usage::default()
-        },
+        stop_reason: answer["stopReason"].as_str().map(stop_reason),
+        usage: usage(&answer["usage"]),
         captured_raw_body: None,
         response_id: None,
+    }
+}
+
+fn stop_reason(reason: &str) -> StopReason {
+    if WITHHELD.contains(&reason) {
+        StopReason::ContentFilter(reason.to_owned())
+    } else {
+        reason.to_owned().into()
+    }
+}
+
+/// The tokens, with those of the cache among the input tokens, as other providers count them. Bedrock
+/// counts them beside.
+fn usage(counted: &Value) -> Usage {
+    let tokens = |name: &str| i32::try_from(counted[name].as_i64()?).ok();
+    let (read, written) = (
+        tokens("cacheReadInputTokens"),
+        tokens("cacheWriteInputTokens"),
+    );
+    Usage {
+        prompt_tokens: tokens("inputTokens").map(|input| {
+            input
+                .saturating_add(read.unwrap_or_default())
+                .saturating_add(written.unwrap_or_default())
+        }),
+        prompt_tokens_details: read.or(written).map(|_| PromptTokensDetails {
+            cache_creation_tokens: written,
+            cached_tokens: read,
+            ..PromptTokensDetails::default()
+        }),
+        completion_tokens: tokens("outputTokens"),
+        total_tokens: tokens("totalTokens"),
+        ..Usage::default()
     }
 }
 

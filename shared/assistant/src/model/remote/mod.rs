@@ -1,7 +1,10 @@
 //! A language model asked over HTTP: Bedrock with AWS credentials, and through genai OpenAI and
 //! servers that speak its protocol, Anthropic, Ollama and more.
 
+mod ollama;
+mod refusal;
 mod streamed;
+mod whole;
 
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use shared::settings::SettingsError;
 
 use super::bedrock::Bedrock;
 use super::draft::Draft;
-use super::failure::{ModelFailure, describe, failure};
+use super::failure::{ModelFailure, describe};
 use super::provider::{Rank, bedrock_model, identify, require_region, usable_key};
 
 /// Timeout for connecting to the provider.
@@ -95,10 +98,7 @@ impl Remote {
             (Self::Bedrock(bedrock), Some(silence)) => {
                 return bedrock.stream(request, silence, draft).await;
             }
-            (Self::Genai(client, target), None) => client
-                .exec_chat(target.clone(), request, None)
-                .await
-                .map_err(|error| failure(&error))?,
+            (Self::Genai(client, target), None) => whole::ask(client, target, request).await?,
             (Self::Bedrock(bedrock), None) => bedrock.ask(request).await?,
         };
         draft.say(&response.texts().concat());

@@ -1,6 +1,6 @@
 //! An answer of a provider that genai knows, while it is written.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -11,11 +11,11 @@ use genai::chat::{
 };
 use genai::{Client, ModelIden, ServiceTarget};
 use serde_json::{Map, Value};
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber;
 
 use super::super::draft::Draft;
 use super::super::failure::{ModelFailure, failure};
+use super::ollama::{is_ollama, results_for};
+use super::refusal::Refusal;
 
 /// The place of the model's name in the frames of the providers that tell it.
 const NAMES: [&str; 4] = [
@@ -28,22 +28,35 @@ const NAMES: [&str; 4] = [
 /// How many frames are searched for the model's name. It comes first, if it comes at all.
 const FRAMES_WITH_NAME: u32 = 8;
 
-/// Takes the model's name from the frames of the stream: genai's events do not have it.
+/// Takes from the frames of the stream what genai's events do not have: the model's name and a refusal.
 #[derive(Default)]
-struct Name(OnceLock<String>);
+struct Unreported {
+    name: OnceLock<String>,
+    refusal: Mutex<Refusal>,
+}
 
-impl ChatFrameSink for Name {
+impl Unreported {
+    fn take_refusal(&self) -> Refusal {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *refusal)
+    }
+}
+
+impl ChatFrameSink for Unreported {
     fn on_frame(&self, _: &FrameCtx, frame: RawFrameRef<'_>) {
-        if frame.index >= FRAMES_WITH_NAME || self.0.get().is_some() {
+        let may_have_name = frame.index < FRAMES_WITH_NAME && self.name.get().is_none();
+        if !may_have_name && !Refusal::may_be_in(frame.data) {
             return;
         }
         let Some(frame) = frame.json() else { return };
+        let refusal = self.refusal.lock();
+        refusal.unwrap_or_else(PoisonError::into_inner).read(&frame);
         let names = NAMES.iter().filter_map(|place| frame.pointer(place));
         if let Some(name) = names
             .filter_map(Value::as_str)
             .find(|name| !name.is_empty())
         {
-            let _ = self.0.set(name.to_owned());
+            let _ = self.name.set(name.to_owned());
         }
     }
 }
@@ -57,7 +70,8 @@ pub async fn ask(
     draft: &mut Draft<'_>,
 ) -> Result<ChatResponse, ModelFailure> {
     let kind = target.model.adapter_kind;
-    let name = Arc::new(Name::default());
+    let request = results_for(kind, request);
+    let unreported = Arc::new(Unreported::default());
     let options = ChatOptions::default()
         .with_capture_usage(true)
         .with_capture_content(true)
@@ -65,22 +79,32 @@ pub async fn ask(
         .with_capture_reasoning_content(keeps_reasoning(&target.model))
         .with_stream_header_timeout(silence)
         .with_stream_read_timeout(silence)
-        .with_raw_frame_sink_arc(Arc::clone(&name) as Arc<dyn ChatFrameSink>);
-    // genai logs what cannot be read of a stream, and that quotes the conversation.
+        .with_raw_frame_sink_arc(Arc::clone(&unreported) as Arc<dyn ChatFrameSink>);
     let mut stream = client
         .exec_chat_stream(target.clone(), request, Some(&options))
-        .with_subscriber(Dispatch::none())
         .await
         .map_err(|error| failure(&error))?
         .stream;
-    while let Some(event) = stream.next().with_subscriber(Dispatch::none()).await {
-        // The first error ends it: genai may go on after one, up to an end that looks like success.
-        match event.map_err(|error| failure(&error))? {
+    while let Some(event) = stream.next().await {
+        let event = match event {
+            Ok(event) => event,
+            // The first error ends it: genai may go on after one, up to an end that looks like success.
+            Err(error) => {
+                let blocked = unreported.take_refusal().blocked(&target.model);
+                return blocked.ok_or_else(|| failure(&error));
+            }
+        };
+        match event {
             ChatStreamEvent::Chunk(chunk) => draft.say(&chunk.content),
             ChatStreamEvent::End(end) if is_fabricated(&end, kind) => break,
             ChatStreamEvent::End(end) => {
-                let name = name.0.get().filter(|_| !is_ollama(kind));
-                return response(end, &target.model, name);
+                // An answer of Ollama that is not streamed has the configured name.
+                let name = unreported.name.get().filter(|_| !is_ollama(kind));
+                let mut response = response(end, &target.model, name)?;
+                if let Some(words) = unreported.take_refusal().add_to(&mut response) {
+                    draft.say(&words);
+                }
+                return Ok(response);
             }
             ChatStreamEvent::Start
             | ChatStreamEvent::ReasoningChunk(_)
@@ -118,11 +142,6 @@ fn is_fabricated(end: &StreamEnd, kind: AdapterKind) -> bool {
         | AdapterKind::Vertex => has_no_reason,
         _ => false,
     }
-}
-
-/// Answers that are not streamed have the configured name with Ollama.
-fn is_ollama(kind: AdapterKind) -> bool {
-    matches!(kind, AdapterKind::Ollama | AdapterKind::OllamaCloud)
 }
 
 /// The same as if the answer had come in one piece.
