@@ -19,6 +19,8 @@ $$;
 -- is its beginning or its end.
 create function public.audio_replacements_v1(
     in_configuration text,
+    -- As it is written, and as it would be in the index.
+    in_typed text,
     in_word text,
     -- The vocabulary; null for that of the catalogue.
     in_vocabulary text[]
@@ -44,47 +46,49 @@ declare
     least_part constant integer := 4;
     least_only_part constant integer := 5;
     trigrams constant text := public.audio_extension_v1('pg_trgm');
-    known text[];
-    first_part text;
-    second_part text;
+    parts text[];
+    part_words text[];
+    are_first boolean[];
     returned bigint;
 begin
-    if length(in_word) >= 2 * least_part then
-        with
-        possible as (
-            select array_agg(left(in_word, n)) || array_agg(right(in_word, n)) as words
-            from generate_series(least_part, length(in_word) - 3) n
-        )
-        select array_agg(w.word)
-        into known
+    if length(in_typed) >= 2 * least_part then
+        -- Parts as they are written, because the stem of a compound is not put together from theirs.
+        select array_agg(p.part), array_agg(p.word), array_agg(p.is_first)
+        into parts, part_words, are_first
         from (
-            select w.word
-            from possible
-            cross join unnest(possible.words) p (word)
-            join public.audio_words w on w.word = p.word
-            where w.configuration = in_configuration
-              and w.recordings > 0
-              and in_vocabulary is null
-            union
-            select v.word
-            from unnest(in_vocabulary) v (word)
-            join possible on v.word = any (possible.words)
-        ) w;
+            select p.part, l.lexeme as word, p.is_first
+            from generate_series(least_part, length(in_typed) - least_part) n
+            cross join lateral (values (left(in_typed, n), true), (right(in_typed, n), false)) p (part, is_first)
+            cross join unnest(tsvector_to_array(public.audio_vector_v1(in_configuration, p.part))) l (lexeme)
+        ) p
+        where p.word = any (in_vocabulary)
+           or in_vocabulary is null
+            and exists (
+                select
+                from public.audio_words w
+                where w.word = p.word
+                  and w.configuration = in_configuration
+                  and w.recordings > 0
+            );
 
-        select f.word, s.word
-        into first_part, second_part
-        from unnest(known) f (word)
-        cross join unnest(known) s (word)
-        where starts_with(in_word, f.word)
-          and right(in_word, length(s.word)) = s.word
-          -- What German puts between two parts.
-          and substr(in_word, length(f.word) + 1, length(in_word) - length(f.word) - length(s.word))
-              in ('', 'e', 'en', 'es', 'n', 's')
-          and length(f.word) + length(s.word) <= length(in_word)
-        order by length(f.word) desc, length(s.word) desc
-        limit 1;
+        return query
+        select p.word, 0.5::double precision, compound_factor
+        from (
+            select f.word as first_word, s.word as second_word
+            from unnest(parts, part_words, are_first) f (part, word, is_first)
+            join unnest(parts, part_words, are_first) s (part, word, is_first)
+                on not s.is_first
+                and length(f.part) + length(s.part) <= length(in_typed)
+                -- What German puts between two parts.
+                and substr(
+                    in_typed, length(f.part) + 1, length(in_typed) - length(f.part) - length(s.part)
+                ) in ('', 'e', 'en', 'es', 'n', 's')
+            where f.is_first
+            order by length(f.part) desc, length(s.part) desc
+            limit 1
+        ) c
+        cross join lateral (values (c.first_word), (c.second_word)) p (word);
         if found then
-            return query values (first_part, 0.5::double precision, compound_factor), (second_part, 0.5, compound_factor);
             return;
         end if;
     end if;
@@ -134,10 +138,10 @@ begin
     end if;
 
     return query
-    select k.word, 1::double precision, compound_factor / 2
-    from unnest(known) k (word)
-    where length(k.word) >= least_only_part
-    order by starts_with(in_word, k.word) desc, length(k.word) desc
+    select p.word, 1::double precision, compound_factor / 2
+    from unnest(parts, part_words, are_first) p (part, word, is_first)
+    where length(p.part) >= least_only_part
+    order by p.is_first desc, length(p.part) desc
     limit 1;
 end
 $$;
@@ -277,7 +281,7 @@ begin
         ) end;
         for term in
             select r.word, r.portion, r.factor, r.portion * weight as weight
-            from public.audio_replacements_v1(term.configuration, term.word, vocabulary) r
+            from public.audio_replacements_v1(term.configuration, term.typed, term.word, vocabulary) r
         loop
             word := term.word;
             factor := term.factor;

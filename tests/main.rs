@@ -69,6 +69,7 @@ mod database {
     mod migrate;
     mod pool;
     mod poolers;
+    mod recordings;
     mod roles;
     mod round_trips;
     mod search;

@@ -25,6 +25,9 @@ pub const TODAYS_TURNS: &str = "todays_turns";
 /// Another one, with the messages that are searched.
 pub const SEARCHED: &str = "searched";
 
+/// Another one, with the recordings that are searched.
+pub const RECORDINGS: &str = "recordings";
+
 /// The database with the schema of the first version.
 pub const FIRST_VERSION: &str = "first_version";
 

@@ -67,6 +67,8 @@ enum Row {
     Database,
     /// Searches in the messages of many owners, and turns beside them.
     Search,
+    /// Searches in a catalogue of recordings, and imports into it.
+    Recordings,
     /// Many answers streamed at once.
     Streams,
     /// Dollars per million turns.
@@ -88,6 +90,8 @@ pub struct Effort {
     pub messages: usize,
     /// Messages to search in.
     pub searched: usize,
+    /// Recordings in the catalogue.
+    pub recordings: usize,
     /// Answers streamed at once.
     pub streams: usize,
     /// How long each takes.
@@ -106,6 +110,7 @@ impl Effort {
                 load: Until::Times(5),
                 messages: 2_000,
                 searched: 2_000,
+                recordings: 500,
                 streams: 5,
                 stream_time: Duration::from_secs(1),
                 large: false,
@@ -117,6 +122,7 @@ impl Effort {
             times: 400,
             load: Until::Time(Duration::from_secs(3)),
             messages: 100_000,
+            recordings: 100_000,
             streams: 200,
             stream_time: Duration::from_secs(20),
             searched: if arguments.large {
@@ -158,6 +164,7 @@ async fn measure(arguments: &Arguments, effort: Effort) {
             Row::Growth => rows::growth::measure(&stage, &mut report).await,
             Row::Database => rows::database::measure(&stage, &mut report).await,
             Row::Search => rows::search::measure(&stage, &mut report).await,
+            Row::Recordings => rows::recordings::measure(&stage, &mut report).await,
             Row::Streams => rows::streams::measure(&stage, &mut report).await,
             Row::Cost => rows::cost::measure(&stage, &mut report).await,
         }

@@ -176,6 +176,30 @@ violations as (
         select from public.chat_sessions s where s.session_id = parts.session_id
     )
     group by session_id, rows
+
+    union all
+    -- Of no session.
+    select
+        '00000000-0000-0000-0000-000000000000', 'words',
+        format('%s words of recordings are miscounted in %s', count(*), configuration)
+    from (
+        select configuration, word, count(*) as recordings, count(*) filter (where is_headline) as headlines
+        from (
+            select r.configuration, l.lexeme as word, l.weights && '{A,B}' as is_headline
+            from public.audio_resources r
+            cross join unnest(r.vector) l
+            where r.is_active
+            union all
+            select r.configuration, '', true
+            from public.audio_resources r
+            where r.is_active
+        ) words
+        group by configuration, word
+    ) counted
+    full join public.audio_words stored using (configuration, word)
+    where (coalesce(counted.recordings, 0), coalesce(counted.headlines, 0))
+        <> (coalesce(stored.recordings, 0), coalesce(stored.headlines, 0))
+    group by configuration
 )
 select session_id, invariant, detail
 from violations

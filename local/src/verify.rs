@@ -22,9 +22,9 @@ const NAMED: i64 = 5;
 /// An invariant that does not hold in a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// The session.
+    /// The session; all zeros for `words`, which is about the catalogue of recordings.
     pub session_id: Uuid,
-    /// Which invariant: `order`, `counters`, `answers`, `sizes`, `times`, `lease`, `copies` or `erased`.
+    /// Which invariant: `order`, `counters`, `answers`, `sizes`, `times`, `lease`, `copies`, `erased` or `words`.
     pub invariant: String,
     /// The actual values: numbers and times, no content.
     pub detail: String,

@@ -86,7 +86,8 @@ async fn every_statement_names_the_session_it_looks_at() {
     let api = TestApi::start().await;
     let connection = api.connection().await;
     let functions = "select proname::text, prosrc from pg_proc
-        where pronamespace = 'public'::regnamespace and proname ~ '^chat_'";
+        where pronamespace = 'public'::regnamespace and proname ~ '^(audio|chat)_'
+          and prorettype <> 'trigger'::regtype";
     let rows = connection
         .client()
         .query_typed(functions, &[])
@@ -123,8 +124,8 @@ async fn every_statement_names_the_session_it_looks_at() {
             }
         }
     }
-    let by_maintain = statements::BY_MAINTAIN.iter();
-    for statement in by_maintain {
+    let others = statements::BY_MAINTAIN.iter();
+    for statement in others.chain(statements::OF_CATALOGUE) {
         let names = bodies.iter().map(|(name, _)| name);
         called.extend(names.filter(|name| statement.sql.contains(name.as_str())));
     }
@@ -144,6 +145,31 @@ async fn every_statement_names_the_session_it_looks_at() {
         unused.is_empty(),
         "functions that nothing calls: {unused:?}"
     );
+}
+
+#[tokio::test]
+async fn the_catalogue_of_recordings_knows_no_conversations() {
+    let api = TestApi::start().await;
+    let connection = api.connection().await;
+    let functions = "select proname::text, prosrc from pg_proc
+        where pronamespace = 'public'::regnamespace and proname ~ '^audio_'";
+    let rows = connection
+        .client()
+        .query_typed(functions, &[])
+        .await
+        .unwrap();
+    let bodies = rows.iter().map(|row| (row.get(0), row.get(1)));
+    let mut texts: Vec<(&str, &str)> = bodies.collect();
+    for statement in statements::OF_CATALOGUE {
+        assert_eq!(statement.scope, Scope::Catalogue, "{}", statement.name);
+        texts.push((statement.name, statement.sql));
+    }
+    for (name, text) in texts {
+        assert!(!text.contains("public.chat_"), "{name}: {text}");
+    }
+    for statement in statements::ALL {
+        assert_ne!(statement.scope, Scope::Catalogue, "{}", statement.name);
+    }
 }
 
 #[test]

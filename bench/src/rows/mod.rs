@@ -4,6 +4,7 @@ pub mod cold_start;
 pub mod cost;
 pub mod database;
 pub mod growth;
+pub mod recordings;
 pub mod search;
 pub mod streams;
 pub mod throughput;
