@@ -27,6 +27,7 @@ mod endpoints {
 mod turns {
     mod catalogue_file;
     mod concurrency;
+    mod context;
     mod crowd;
     mod embeddings;
     mod kill_nine;

@@ -30,6 +30,9 @@ pub enum Reply {
     Raw(u16, &'static str, String),
     /// Refuses with a status, and says how long not to ask again, in the words of `retry-after`.
     Refused(u16, &'static str),
+    /// Answers with a text if the request has at most so many tokens, and says how many it has; refuses it
+    /// otherwise.
+    Within(i64, String),
     /// Streams an answer of this content type.
     Stream(&'static str, Vec<Part>),
     /// Answers with a text after this delay.
@@ -185,6 +188,20 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Reply::Redirect(location) => {
             return (StatusCode::TEMPORARY_REDIRECT, [("location", location)]).into_response();
         }
+        Reply::Within(limit, text) => {
+            let tokens = tokens(&shared.requests.lock().unwrap().last().unwrap().1);
+            if tokens > limit {
+                let code = json!({ "error": { "code": "context_length_exceeded" } });
+                return (StatusCode::BAD_REQUEST, axum::Json(code)).into_response();
+            }
+            let message = said(&text);
+            return axum::Json(json!({
+                "model": "test-model-2026",
+                "choices": [{ "index": 0, "message": message, "finish_reason": "stop" }],
+                "usage": { "prompt_tokens": tokens, "completion_tokens": 30 },
+            }))
+            .into_response();
+        }
         Reply::Refused(status, retry_after) => {
             let status = StatusCode::from_u16(status).unwrap();
             return (status, [("retry-after", retry_after)]).into_response();
@@ -201,6 +218,27 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Form::Streamed(content_type, parts)) => stream(content_type, parts),
         None => (StatusCode::NOT_FOUND, wish.path).into_response(),
     }
+}
+
+/// The tokens of a request as a strict tokenizer counts them: one for three characters of ASCII or two of other
+/// alphabets, one for each of other scripts, and some for each message.
+fn tokens(request: &Value) -> i64 {
+    let messages = request["messages"].as_array().unwrap().iter();
+    let texts = messages.filter_map(|message| message["content"].as_str());
+    let tools = request["tools"].to_string();
+    let tokens: f64 = texts
+        .chain([tools.as_str()])
+        .flat_map(str::chars)
+        .map(|character| match character.len_utf8() {
+            1 => 1.0 / 3.0,
+            2 => 0.5,
+            _ => 1.0,
+        })
+        .sum();
+    let messages = request["messages"].as_array().unwrap().len();
+    #[allow(clippy::cast_possible_truncation)]
+    let tokens = tokens.ceil() as i64;
+    tokens + 4 * i64::try_from(messages).unwrap()
 }
 
 fn said(text: &str) -> Value {

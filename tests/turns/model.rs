@@ -147,32 +147,6 @@ fn shown(request: &Value) -> Vec<String> {
         .collect()
 }
 
-#[tokio::test]
-async fn a_model_is_shown_no_more_characters_than_are_allowed() {
-    let model = ModelServer::start([text("ä".repeat(20).as_str())]).await;
-    let mut settings = model.settings().to_vec();
-    settings.push(("CONTEXT_CHARACTERS", "100"));
-    let api = TestApi::with_settings(&settings).await;
-    let said = [
-        "一".repeat(40),
-        "二".repeat(40),
-        "三".repeat(41),
-        "四".repeat(32_000),
-    ];
-
-    let queries: Vec<&str> = said.iter().map(String::as_str).collect();
-    api.session(&queries).await;
-
-    let requests = model.requests();
-    let characters = |text: &String| text.chars().count();
-    let lengths = |request| shown(request).iter().map(characters).collect::<Vec<_>>();
-    assert_eq!(lengths(&requests[1]), [40, 20, 40]);
-    // 40, 20, 40 and 20 exceed the limit, so the first question is left out, and its answer with it.
-    assert_eq!(lengths(&requests[2]), [40, 20, 41]);
-    // The question itself is never shortened.
-    assert_eq!(lengths(&requests[3]), [41, 20, 32_000]);
-}
-
 /// Answers of providers when question and context are too long.
 const TOO_LONG: [(u16, &str); 7] = [
     (

@@ -169,7 +169,7 @@ const MISSING: &str = "
     where n.nspname = $4
       and not has_schema_privilege(n.oid, 'USAGE')
     order by missing
-    limit 40";
+    limit 100";
 
 /// The statements that give a role its rights.
 #[must_use]

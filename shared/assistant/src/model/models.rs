@@ -7,9 +7,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use genai::chat::{ChatRequest, ChatResponse, ContentPart};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::Model;
 use super::draft::Draft;
 use super::failure::ModelFailure;
+use super::kinds::Model;
 
 /// The pause before a model is asked again: it doubles, and a random part of itself is added.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);

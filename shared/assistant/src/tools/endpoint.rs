@@ -8,7 +8,7 @@ use reqwest::{Client, Response, Url};
 use serde_json::Value;
 
 use super::address::Guarded;
-use super::{Definition, MAX_RESULT_BYTES, Returned};
+use super::call::{Definition, MAX_RESULT_BYTES, Returned};
 
 /// Timeout for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

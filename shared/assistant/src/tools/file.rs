@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use shared::aws;
 use shared::settings::SettingsError;
 
-use super::SEARCH_FUNCTION;
 use super::address::is_forbidden;
 use super::endpoint::{Endpoint, client};
+use super::recordings::FUNCTION_NAME as SEARCH_FUNCTION;
 
 /// The variable with the path of the file.
 const TOOLS_FILE: &str = "TOOLS_FILE";

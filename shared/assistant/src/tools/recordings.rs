@@ -7,7 +7,7 @@ use shared::caller::Caller;
 use shared::store::Store;
 use shared::store::recordings::{self, Found, Given, Recording, Search};
 
-use super::{Definition, Returned};
+use super::call::{Definition, Recommendation, Returned};
 use crate::catalogue::CatalogueFile;
 use crate::embeddings::Embeddings;
 
@@ -82,15 +82,6 @@ pub struct Limits {
     pub min_relevance: f64,
     /// The maximum number with an answer.
     pub max_recommended: usize,
-}
-
-/// A recording that may be recommended.
-#[derive(Debug, Clone)]
-pub struct Recommendation {
-    /// How relevant it is, from 0 to 1.
-    pub relevance: f64,
-    /// The recording as it is in `audio_files`.
-    pub audio_file: Value,
 }
 
 impl Recordings {
