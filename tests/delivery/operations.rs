@@ -124,7 +124,7 @@ async fn a_line_has_every_field() {
     let answer = api.chat(turn).await;
     let expected = with(
         line("chat", "POST", "/chat", 2),
-        json!({ "cold_start": true }),
+        json!({ "cold_start": true, "context_messages": 0, "context_left_out": 0 }),
     );
     assert_eq!(fields(&lines.only(), &answer), expected);
 
@@ -245,7 +245,7 @@ async fn turns_are_counted_by_how_they_end() {
     let model = ModelServer::start([
         Reply::Late(Duration::from_millis(120), "Hello".into()),
         Reply::Held("Later".into()),
-        Reply::Raw(429, "application/json", "{}".into()),
+        Reply::Raw(403, "application/json", "{}".into()),
         Reply::Late(Duration::from_secs(60), "Too late".into()),
     ])
     .await;
@@ -416,6 +416,7 @@ async fn elsewhere_the_line_has_the_same_fields_and_no_metrics() {
         "timestamp": first["timestamp"], "level": "INFO", "message": "answered",
         "request_id": answer.headers["x-request-id"].to_str().unwrap(),
         "route": "/chat", "method": "POST", "status": 200, "duration_ms": first["duration_ms"],
+        "context_messages": 0, "context_left_out": 0,
         "session_id": session_id.to_string(), "round_trips": 2, "cold_start": true,
     });
     assert_eq!(first, &expected);
@@ -434,7 +435,7 @@ async fn no_line_holds_content() {
     let failure = json!({ "error": { "message": "canary-answer", "code": "rate_limit" } });
     let model = ModelServer::start([
         Reply::Text("canary-answer".into()),
-        Reply::Raw(429, "application/json", failure.to_string()),
+        Reply::Raw(403, "application/json", failure.to_string()),
         Reply::Text("canary-answer".into()),
     ])
     .await;
