@@ -1,6 +1,27 @@
+-- The estimated tokens of a message's text, from its characters and its bytes: the model's context window is chosen
+-- by it, in the same way as in shared/assistant/src/context/size.rs, where it is explained.
+create function public.chat_tokens_v1(in_characters integer, in_bytes integer)
+returns double precision
+language sql
+immutable
+security invoker
+as $$
+    select 0.35::double precision * in_characters
+        + least(
+            1.5::double precision * (in_bytes - in_characters),
+            0.4::double precision * in_characters + 0.6::double precision * (in_bytes - in_characters)
+        )
+$$;
+
+revoke execute on function public.chat_tokens_v1 from public;
+
 -- Begins a turn: opens the session if its id is unused, stores the user's message, takes the lease, and
 -- returns the context for the model, newest message first. Otherwise it says why not and changes
 -- nothing. Sent again, it finds its own message and lease.
+--
+-- The context is the newest messages that fit, whole. If the next one is larger than the room for all of them, it
+-- could never be shown whole: then its beginning and its end are returned, as much as still fits. So no more
+-- leaves the database than the model can be shown, and reading stops there.
 --
 -- A streamed turn (`in_is_streamed`) gets a row in chat_streams as well. It ends with its lease, or when
 -- it has given no sign of life for `in_dead_after_seconds`.
@@ -36,13 +57,15 @@ create function public.chat_begin_turn_v1(
     in_dead_after_seconds double precision,
     -- The context ends before the message that would exceed either.
     in_context_messages bigint,
-    in_context_characters bigint,
+    in_context_tokens double precision,
     out outcome text,
     out question_seq bigint,
     out context_roles text[],
     out context_contents text[],
     -- Whether there is a recording to recommend.
     out has_recordings boolean,
+    -- Whether the oldest of them is shortened.
+    out context_is_shortened boolean,
     out response_id uuid,
     out answer_seq bigint,
     out content text,
@@ -63,7 +86,17 @@ declare
     earlier record;
     clock timestamptz;
     bytes_through bigint;
-    characters_left bigint := in_context_characters;
+    -- Tokens around each message, for its role and its end.
+    message_tokens constant double precision := 6;
+    -- A message is not shortened to less.
+    min_shortened_tokens constant double precision := 200;
+    -- Stands where the middle of a message was.
+    mark constant text :=
+        E'\n\n[The middle of this message was left out, because it is too long.]\n\n';
+    tokens_left double precision := in_context_tokens;
+    tokens double precision;
+    kept integer;
+    shortened text;
 begin
     -- The second time, the session has just been opened, by this call or by another.
     for attempt in 1..2 loop
@@ -201,16 +234,35 @@ begin
 
     outcome := 'started';
     has_recordings := exists (select from public.audio_resources r where r.is_active);
+    context_is_shortened := false;
     for earlier in
-        select m.role, m.content, m.characters
+        -- The bytes of a text are known without reading it.
+        select m.role, m.content, m.characters, octet_length(m.content) as bytes
         from public.chat_messages m
         where m.session_id = in_session_id
           and m.seq < question_seq
         order by m.seq desc
         limit in_context_messages
     loop
-        characters_left := characters_left - earlier.characters;
-        exit when characters_left < 0;
+        tokens := public.chat_tokens_v1(earlier.characters, earlier.bytes) + message_tokens;
+        if tokens > tokens_left then
+            exit when tokens <= in_context_tokens or tokens_left < min_shortened_tokens;
+            kept := floor(earlier.characters * tokens_left / tokens);
+            loop
+                shortened := left(earlier.content, kept - kept / 2) || mark
+                    || right(earlier.content, kept / 2);
+                tokens := public.chat_tokens_v1(char_length(shortened), octet_length(shortened))
+                    + message_tokens;
+                exit when tokens <= tokens_left or kept = 0;
+                -- The parts may be denser than the whole, and there is the mark.
+                kept := floor(least(kept - 1, kept * tokens_left / tokens));
+            end loop;
+            context_roles := array_append(context_roles, earlier.role);
+            context_contents := array_append(context_contents, shortened);
+            context_is_shortened := true;
+            exit;
+        end if;
+        tokens_left := tokens_left - tokens;
         context_roles := array_append(context_roles, earlier.role);
         context_contents := array_append(context_contents, earlier.content);
     end loop;

@@ -43,6 +43,8 @@ pub(crate) struct Observed {
     pub(crate) repeats: u64,
     /// How long the first text of an answer took, if it is streamed.
     pub(crate) first_token_ms: Option<u64>,
+    /// How many earlier messages a model was shown, and how many it was not.
+    pub(crate) context: Option<(i64, i64)>,
     /// The handler's own measurements.
     pub(crate) measurements: Vec<Measurement>,
 }
@@ -60,6 +62,7 @@ impl Observed {
         self.absorb(&later);
         self.session_id = later.session_id.or(self.session_id);
         self.first_token_ms = later.first_token_ms.or(self.first_token_ms);
+        self.context = later.context.or(self.context);
         self.measurements.extend(later.measurements);
         self
     }
@@ -70,6 +73,11 @@ pub fn first_token(after: Duration) {
     let milliseconds = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
     tell(|record| record.first_token_ms = Some(milliseconds));
     measure("FirstToken", Unit::Milliseconds, milliseconds);
+}
+
+/// Sets how many earlier messages a model was shown, and how many it was not.
+pub fn context(messages: i64, left_out: i64) {
+    tell(|record| record.context = Some((messages, left_out)));
 }
 
 /// Sets the session that the request is about; the last call wins.

@@ -30,6 +30,7 @@ pub async fn greet(agent: &Agent, delivery: Delivery<'_>) -> Result<Answer, Mode
         context: &[],
         question: "Hello",
         has_recordings: false,
+        shows: &|_| {},
     };
     agent
         .answer(&store, &caller, conversation, until, delivery)

@@ -578,7 +578,7 @@ impl World {
         };
         let context = ContextLimits {
             messages: 20,
-            characters: 10_000,
+            tokens: 10_000.0,
         };
         let begun = turns::begin(&self.store, &caller, &question, lease, context).await;
         match (self.truth.outcome(session_id, message_id, query), begun) {

@@ -172,7 +172,7 @@ impl Version {
                 "false",
                 "15::float8",
                 "20::int8",
-                "48000::int8",
+                "7000::float8",
             ],
         );
         let finish = with_parameters(

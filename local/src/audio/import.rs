@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use assistant::Embeddings;
 use assistant::catalogue::{Imported, Importer, embed_missing};
 use indicatif::ProgressBar;
 use shared::store::recordings;
+use tokio::time::Instant;
 
-use super::place::{Place, deadline, embeddings, failed};
+use super::place::{Place, embeddings, failed};
 use super::source::Source;
 use super::table::one_line;
 use crate::error::LocalError;
@@ -21,6 +23,9 @@ const PRINTED: usize = 20;
 /// How many names of unknown members are printed, and how much of each.
 const PRINTED_NAMES: usize = 10;
 const MAX_NAME: usize = 40;
+
+/// Timeout for the indexes: one of a hundred thousand embeddings takes minutes.
+const INDEX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// What could not be used of a file.
 #[derive(Debug, Default)]
@@ -68,7 +73,7 @@ async fn import_into(
     };
     shown(
         "bringing the indexes up to date",
-        recordings::index(&place.store, deadline()),
+        recordings::index(&place.store, Instant::now() + INDEX_TIMEOUT),
     )
     .await
     .map_err(stopped)?;

@@ -4,10 +4,10 @@ use std::env;
 use std::time::Duration;
 
 use shared::settings::{self, SettingsError};
-use shared::store::turns::ContextLimits;
 
 use crate::agent::Agent;
 use crate::catalogue::CatalogueFile;
+use crate::context::Window;
 use crate::embeddings::Embeddings;
 use crate::model::{Model, Models, Rank, Remote};
 use crate::tools::{self, Limits, Recordings, Samples, Tools};
@@ -37,12 +37,12 @@ const DEFAULT_STREAM_DEAD_AFTER_SECONDS: u64 = 15;
 /// The least that makes sense: two of its signs of life.
 const MIN_STREAM_DEAD_AFTER_SECONDS: u64 = 2;
 
-/// How much of the earlier conversation the model gets by default. The characters are about 12,000
-/// tokens of English and 50,000 of Chinese, which fits current models with room for the answer.
-const DEFAULT_CONTEXT: ContextLimits = ContextLimits {
-    messages: 20,
-    characters: 48_000,
-};
+/// How many earlier messages the model gets by default.
+const DEFAULT_CONTEXT_MESSAGES: i64 = 20;
+
+/// How many tokens a request to the model has by default at most. Models could take more, but what they read
+/// is paid for with each turn.
+const DEFAULT_CONTEXT_TOKENS: u32 = 8_000;
 
 /// The settings of the assistant.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ pub struct AssistantConfig {
     pub model_stream_timeout: Duration,
     /// How long a streamed turn may give no sign of life before it counts as dead.
     pub stream_dead_after: Duration,
-    /// How much of the earlier conversation the model gets.
-    pub context: ContextLimits,
+    /// How many earlier messages the model gets at most.
+    pub context_messages: i64,
 }
 
 impl AssistantConfig {
@@ -112,8 +112,10 @@ impl AssistantConfig {
         let tools = Tools::new(recordings, tools::read(variable).await?);
         let system_prompt =
             variable("SYSTEM_PROMPT").unwrap_or_else(|| DEFAULT_SYSTEM_PROMPT.to_owned());
+        let tokens = settings::number(&variables, "CONTEXT_TOKENS", 500..=1_000_000)?;
+        let window = Window::new(tokens.unwrap_or(DEFAULT_CONTEXT_TOKENS));
         Ok(Self {
-            agent: Agent::new(models, tools, system_prompt),
+            agent: Agent::new(models, tools, system_prompt, window),
             model_timeout: seconds("MODEL_TIMEOUT_SECONDS", 1, DEFAULT_MODEL_TIMEOUT_SECONDS)?,
             model_stream_timeout: seconds(
                 "MODEL_STREAM_TIMEOUT_SECONDS",
@@ -125,12 +127,8 @@ impl AssistantConfig {
                 MIN_STREAM_DEAD_AFTER_SECONDS,
                 DEFAULT_STREAM_DEAD_AFTER_SECONDS,
             )?,
-            context: ContextLimits {
-                messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
-                    .unwrap_or(DEFAULT_CONTEXT.messages),
-                characters: settings::number(&variables, "CONTEXT_CHARACTERS", 0..=10_000_000)?
-                    .unwrap_or(DEFAULT_CONTEXT.characters),
-            },
+            context_messages: settings::number(&variables, "CONTEXT_MESSAGES", 0..=1000)?
+                .unwrap_or(DEFAULT_CONTEXT_MESSAGES),
         })
     }
 }

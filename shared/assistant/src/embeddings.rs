@@ -11,7 +11,9 @@ use shared::settings::{self, SettingsError};
 use shared::store::recordings::Embedding;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::model::{ModelFailure, Rank, Remote, bedrock_model, failure};
+use crate::model::failure::{ModelFailure, failure};
+use crate::model::provider::{Rank, bedrock_model};
+use crate::model::remote::Remote;
 
 /// The variables with the model, its address, and how many numbers it makes.
 const EMBEDDING_MODEL: &str = "EMBEDDING_MODEL";

@@ -4,6 +4,7 @@
 mod agent;
 pub mod catalogue;
 mod config;
+mod context;
 mod embeddings;
 mod metrics;
 mod model;
@@ -13,6 +14,7 @@ mod turn;
 
 pub use agent::{Agent, Conversation};
 pub use config::AssistantConfig;
+pub use context::Fitted;
 pub use embeddings::Embeddings;
 pub use model::{Delivery, ModelFailure, Piece, Sink};
 pub use turn::{Assistant, StreamStart, TurnEnd};

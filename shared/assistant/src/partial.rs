@@ -8,7 +8,7 @@ use serde_json::Value;
 use shared::caller::Caller;
 use shared::store::Store;
 use shared::store::streams::{self, StreamPiece, Written};
-use shared::store::turns::{Answer, Turn, Usage};
+use shared::store::turns::{Answer, Shown, Turn, Usage};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
@@ -38,6 +38,7 @@ struct Said {
     audio_files: Vec<Value>,
     first_text: Option<Instant>,
     is_complete: bool,
+    shown: Shown,
 }
 
 /// Why nothing more is written.
@@ -81,6 +82,16 @@ impl Partial {
     pub fn complete(&self) {
         self.said().is_complete = true;
         self.has_changed.notify_one();
+    }
+
+    /// Sets what the model is shown of the conversation; the last request to it counts.
+    pub fn show(&self, shown: Shown) {
+        self.said().shown = shown;
+    }
+
+    /// What the model was shown of the conversation.
+    pub fn shown(&self) -> Shown {
+        self.said().shown
     }
 
     /// When the first text was said.

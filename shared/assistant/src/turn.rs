@@ -1,6 +1,7 @@
 //! A turn from beginning to end, whichever function it is for: begun, answered, finished. A turn whose answer is
 //! streamed is the same turn, which also gives away what the model says and keeps it readable meanwhile.
 
+use std::borrow::Cow;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -10,13 +11,15 @@ use shared::observed;
 use shared::problem::Problem;
 use shared::store::Store;
 use shared::store::turns::{
-    self, Answer, Lease, Question, StoredAnswer, Timing, Turn, TurnFailure, TurnStart,
+    self, Answer, ContextLimits, Lease, Question, Shown, StoredAnswer, Timing, Turn, TurnFailure,
+    TurnStart,
 };
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use crate::agent::Conversation;
 use crate::config::AssistantConfig;
+use crate::context::Fitted;
 use crate::metrics;
 use crate::model::{Delivery, ModelFailure, Piece, Sink};
 use crate::partial::{Ended, Partial};
@@ -175,7 +178,11 @@ impl Assistant {
             is_streamed,
             dead_after: config.stream_dead_after,
         };
-        let begun = turns::begin(&self.store, caller, question, lease, config.context).await;
+        let context = ContextLimits {
+            messages: config.context_messages,
+            tokens: config.agent.room(&question.content),
+        };
+        let begun = turns::begin(&self.store, caller, question, lease, context).await;
         match begun {
             // The question may have been stored anyway: the ids make it safe to retry, and once the
             // lease is released that is possible immediately.
@@ -195,12 +202,13 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-        answered: Result<(Answer, Timing), Problem>,
+        answered: Result<(Answer, Timing, Shown), Problem>,
     ) -> Result<TurnEnd, Problem> {
         let finished = match answered {
-            Ok((answer, timing)) => turns::finish(&self.store, caller, turn, &answer, timing)
-                .await
-                .map(|seq| (answer, seq)),
+            Ok((answer, timing, shown)) => {
+                let seq = turns::finish(&self.store, caller, turn, &answer, timing, shown).await;
+                seq.map(|seq| (answer, seq))
+            }
             Err(problem) => Err(problem),
         };
         match finished {
@@ -228,18 +236,20 @@ impl Assistant {
         caller: &Caller,
         question: &Question,
         turn: &Turn,
-    ) -> Result<(Answer, Timing), Problem> {
+    ) -> Result<(Answer, Timing, Shown), Problem> {
+        let partial = Partial::default();
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_timeout, caller);
-        let answer = self.answer(caller, question, turn, limit, Delivery::Whole);
+        let answer = self.answer(caller, question, turn, limit, &partial, Delivery::Whole);
         let answered = timeout_at(limit, answer).await;
         let timing = Timing {
             latency: asked.elapsed(),
             first_token: None,
         };
         metrics::asked(timing.latency);
+        let shown = observed(&partial);
         let answer = self.outcome(answered.ok(), limit - asked)?;
-        Ok((answer, timing))
+        Ok((answer, timing, shown))
     }
 
     /// Asks the model within its timeout and the caller's deadline, gives away what it says, and keeps that
@@ -250,7 +260,7 @@ impl Assistant {
         question: &Question,
         turn: &Turn,
         sink: Sink<'_>,
-    ) -> Result<(Answer, Timing), Problem> {
+    ) -> Result<(Answer, Timing, Shown), Problem> {
         let partial = Partial::default();
         let asked = Instant::now();
         let limit = limit(asked, self.config.model_stream_timeout, caller);
@@ -263,7 +273,7 @@ impl Assistant {
                 sink: &mut said,
                 silence: self.config.model_timeout,
             };
-            let answer = self.answer(caller, question, turn, limit, delivery);
+            let answer = self.answer(caller, question, turn, limit, &partial, delivery);
             let asking = timeout_at(limit, answer);
             let keeping = partial.keep(&self.store, caller, turn);
             let (mut asking, mut keeping) = (pin!(asking), pin!(keeping));
@@ -284,6 +294,7 @@ impl Assistant {
             first_token: partial.first_text().map(|first| first - asked),
         };
         metrics::asked(timing.latency);
+        let shown = observed(&partial);
         if let Some(first_token) = timing.first_token {
             observed::first_token(first_token);
         }
@@ -296,7 +307,7 @@ impl Assistant {
                 partial.stopped(self.model())
             }
         };
-        Ok((answer, timing))
+        Ok((answer, timing, shown))
     }
 
     async fn answer(
@@ -305,12 +316,14 @@ impl Assistant {
         question: &Question,
         turn: &Turn,
         until: Instant,
+        partial: &Partial,
         delivery: Delivery<'_>,
     ) -> Result<Answer, ModelFailure> {
         let conversation = Conversation {
             context: &turn.context,
             question: &question.content,
             has_recordings: turn.has_recordings,
+            shows: &|fitted| partial.show(shown(turn, fitted)),
         };
         self.config
             .agent
@@ -360,6 +373,29 @@ impl Assistant {
             );
         }
     }
+}
+
+/// How much of a conversation a request to the model shows.
+fn shown(turn: &Turn, fitted: &Fitted<'_>) -> Shown {
+    let messages = fitted.context.len();
+    let with_oldest = messages > 0 && messages == turn.context.len();
+    let shortened = [
+        turn.context_is_shortened && with_oldest,
+        matches!(fitted.question, Cow::Owned(_)),
+    ];
+    let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+    Shown {
+        messages,
+        left_out: turn.question_seq - 1 - messages,
+        shortened: shortened.into_iter().map(i64::from).sum(),
+    }
+}
+
+/// What the model was shown, which the log line says.
+fn observed(partial: &Partial) -> Shown {
+    let shown = partial.shown();
+    observed::context(shown.messages, shown.left_out);
+    shown
 }
 
 /// What the record keeps of a problem in a turn: failures of the model.

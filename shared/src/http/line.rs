@@ -16,6 +16,11 @@ pub(crate) struct Line<'a> {
     /// Of a streamed answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_token_ms: Option<u64>,
+    /// Of a turn: how many earlier messages its model was shown, and how many it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) context_messages: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) context_left_out: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session_id: Option<Uuid>,
     pub(crate) round_trips: u64,
@@ -53,6 +58,8 @@ impl Line<'_> {
                     code = self.code,
                     duration_ms = self.duration_ms,
                     first_token_ms = self.first_token_ms,
+                    context_messages = self.context_messages,
+                    context_left_out = self.context_left_out,
                     session_id,
                     round_trips = self.round_trips,
                     cold_start = self.cold_start,

@@ -119,6 +119,8 @@ impl Reporter {
             code: problem.map(Problem::code),
             duration_ms: u64::try_from(outcome.duration.as_millis()).unwrap_or(u64::MAX),
             first_token_ms: observed.first_token_ms,
+            context_messages: observed.context.map(|(messages, _)| messages),
+            context_left_out: observed.context.map(|(_, left_out)| left_out),
             session_id: problem
                 .and_then(Problem::session_id)
                 .or(observed.session_id),

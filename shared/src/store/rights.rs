@@ -46,6 +46,7 @@ const CALLED: &[&str] = &[
     "chat_answer_v1",
     "chat_begin_turn_v1",
     "chat_finish_turn_v1",
+    "chat_tokens_v1",
     "chat_history_v1",
     "chat_resume_v1",
     "chat_write_stream_v1",
@@ -89,6 +90,8 @@ const REQUIRED_TO_MAINTAIN: &[(&str, &str)] = &[
     ("chat_search_state", "SELECT"),
     ("chat_search_state", "UPDATE"),
     ("audio_resources", "SELECT"),
+    // For the locks that come before deleting.
+    ("audio_resources", "UPDATE"),
     ("audio_resources", "DELETE"),
     ("audio_words", "SELECT"),
     ("audio_words", "INSERT"),

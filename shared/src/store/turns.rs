@@ -6,7 +6,8 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, Type};
 use uuid::Uuid;
@@ -56,14 +57,32 @@ pub struct ContextMessage {
     pub content: String,
 }
 
-/// How much of the earlier conversation is read for the model. The latest messages are taken first,
-/// and only whole.
+/// How much of the earlier conversation is read for the model. The latest messages are taken first, and
+/// whole; one that is larger than all of it is shortened in the middle.
 #[derive(Debug, Clone, Copy)]
 pub struct ContextLimits {
     /// The maximum number of messages.
     pub messages: i64,
-    /// The maximum number of characters in all of them together.
-    pub characters: i64,
+    /// The maximum number of tokens in all of them together, as `chat_tokens_v1` estimates them.
+    pub tokens: f64,
+}
+
+/// How much of the earlier conversation the model was shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// The number of earlier messages.
+    pub messages: i64,
+    /// How many earlier messages there are that it was not shown.
+    pub left_out: i64,
+    /// How many messages were shortened, the question included.
+    pub shortened: i64,
+}
+
+impl Shown {
+    /// What the answer's metadata says of it; none if the model was shown everything.
+    fn metadata(self) -> Option<Value> {
+        (self.left_out > 0 || self.shortened > 0).then(|| json!({ "context": self }))
+    }
 }
 
 /// A turn in progress.
@@ -81,6 +100,8 @@ pub struct Turn {
     pub context: Vec<ContextMessage>,
     /// Whether there is a recording to recommend.
     pub has_recordings: bool,
+    /// Whether the oldest of them is shortened.
+    pub context_is_shortened: bool,
 }
 
 impl Turn {
@@ -99,6 +120,7 @@ impl Turn {
             question_seq: row.try_get("question_seq")?,
             context,
             has_recordings: row.try_get("has_recordings")?,
+            context_is_shortened: row.try_get("context_is_shortened")?,
         })
     }
 }
@@ -250,7 +272,7 @@ pub async fn begin(
                 (&lease.is_streamed, Type::BOOL),
                 (&lease.dead_after.as_secs_f64(), Type::FLOAT8),
                 (&context.messages, Type::INT8),
-                (&context.characters, Type::INT8),
+                (&context.tokens, Type::FLOAT8),
             ],
         )
         .await?;
@@ -289,6 +311,7 @@ pub async fn finish(
     turn: &Turn,
     answer: &Answer,
     timing: Timing,
+    shown: Shown,
 ) -> Result<i64, Problem> {
     let audio_files = as_array(&answer.audio_files);
     let rows = store
@@ -307,8 +330,7 @@ pub async fn finish(
                 (&audio_files, Type::JSONB),
                 (&length(audio_files.as_ref()), Type::INT4),
                 (&as_array(&answer.function_calls), Type::JSONB),
-                // No metadata yet.
-                (&None::<Value>, Type::JSONB),
+                (&shown.metadata(), Type::JSONB),
                 (&answer.model, Type::TEXT),
                 (&answer.finish_reason, Type::TEXT),
                 (&answer.usage.input_tokens, Type::INT8),

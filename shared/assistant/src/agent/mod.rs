@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use self::conversation::{alternating, without_blank_texts};
 use self::progress::Progress;
+use crate::context::{Fitted, Size, Window};
 use crate::model::{Attempts, Delivery, Draft, ModelFailure, Models};
 use crate::tools::{Outcome, Tools};
 
@@ -32,10 +33,13 @@ pub struct Agent {
     models: Models,
     tools: Tools,
     system_prompt: String,
+    window: Window,
+    /// The size of what is sent with every request.
+    fixed: Size,
 }
 
 /// A question and what was said before it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Conversation<'a> {
     /// Earlier messages, oldest first.
     pub context: &'a [ContextMessage],
@@ -43,17 +47,32 @@ pub struct Conversation<'a> {
     pub question: &'a str,
     /// Whether there is a recording to recommend.
     pub has_recordings: bool,
+    /// Learns what the model is shown, before each request to it.
+    pub shows: &'a (dyn Fn(&Fitted<'_>) + Sync),
 }
 
 impl Agent {
-    /// An agent with the instructions that its models get before the conversation.
+    /// An agent with the instructions that its models get before the conversation, and the room for both.
     #[must_use]
-    pub fn new(models: Models, tools: Tools, system_prompt: String) -> Self {
+    pub fn new(models: Models, tools: Tools, system_prompt: String, window: Window) -> Self {
+        let definitions = tools.definitions(true).into_iter();
+        let definitions = definitions.map(|tool| {
+            let text = format!("{} {} {}", tool.name, tool.description, tool.parameters);
+            Size::message(&text)
+        });
         Self {
+            fixed: Size::message(&system_prompt) + definitions.sum(),
             models,
             tools,
             system_prompt,
+            window,
         }
+    }
+
+    /// How many tokens are left for earlier messages beside a question, as [`Size`] counts them.
+    #[must_use]
+    pub fn room(&self, question: &str) -> f64 {
+        self.window.room(self.fixed, question)
     }
 
     /// Its models.
@@ -92,11 +111,14 @@ impl Agent {
         let mut attempts = self.models.attempts(until, silence);
         let mut context = conversation.context;
         let tools = self.offered(conversation.has_recordings);
-        // Calls and their results.
+        // Calls and their results, which stay together and in the request.
         let mut called: Vec<ChatMessage> = Vec::new();
         loop {
+            let fixed = self.fixed + called.iter().map(size).sum();
+            let fitted = self.window.fit(fixed, context, conversation.question);
+            (conversation.shows)(&fitted);
             let request = ChatRequest::from_system(self.system_prompt.as_str())
-                .append_messages(alternating(context, conversation.question))
+                .append_messages(alternating(fitted.context, &fitted.question))
                 .append_messages(called.iter().cloned());
             let request = match &tools[..] {
                 [] => request,
@@ -105,18 +127,21 @@ impl Agent {
             let mut response = match self.round(&mut attempts, request, &mut progress).await {
                 Err(failure)
                     if failure.is_context_exceeded()
-                        && !context.is_empty()
+                        && !fitted.context.is_empty()
                         && !progress.draft.has_spoken() =>
                 {
                     tracing::info!(
-                        messages = context.len(),
+                        messages = fitted.context.len(),
                         "the context is too long for the model"
                     );
-                    context = &context[context.len().div_ceil(2)..];
+                    self.window.refused(fitted.size);
+                    context = &fitted.context[fitted.context.len().div_ceil(2)..];
                     continue;
                 }
                 round => round?,
             };
+            let counted = response.usage.prompt_tokens.map(i64::from);
+            self.window.learn(fitted.size, counted);
             progress.count(&response);
 
             let calls: Vec<ToolCall> = response.tool_calls().into_iter().cloned().collect();
@@ -193,4 +218,14 @@ impl Agent {
         }
         responses
     }
+}
+
+/// The size of a message with calls or their results.
+fn size(message: &ChatMessage) -> Size {
+    let texts = message.content.texts().into_iter().map(Size::of);
+    let calls = message.content.tool_calls().into_iter();
+    let calls = calls.map(|call| Size::of(&format!("{} {}", call.fn_name, call.fn_arguments)));
+    let results = message.content.tool_responses().into_iter();
+    let results = results.map(|result| Size::message(&result.content));
+    Size::message("") + texts.chain(calls).chain(results).sum()
 }

@@ -8,7 +8,7 @@ use shared::store::recordings::{self, Embedded, Recording};
 use tokio::time::Instant;
 
 use crate::embeddings::{Embeddings, MAX_BATCH, text_of};
-use crate::model::ModelFailure;
+use crate::model::failure::ModelFailure;
 
 /// How many recordings are compared and stored at a time.
 const BATCH: usize = 500;

@@ -4,10 +4,10 @@ mod bedrock;
 mod built_in;
 mod delivery;
 mod draft;
-mod failure;
+pub mod failure;
 mod models;
-mod provider;
-mod remote;
+pub mod provider;
+pub mod remote;
 mod storable;
 
 use std::time::Duration;
@@ -16,9 +16,9 @@ use genai::chat::{ChatRequest, ChatResponse};
 
 pub use self::delivery::{Delivery, Piece, Sink};
 pub use self::draft::Draft;
-pub use self::failure::{ModelFailure, failure};
+pub use self::failure::ModelFailure;
 pub use self::models::{Attempts, Models};
-pub use self::provider::{Rank, bedrock_model};
+pub use self::provider::Rank;
 pub use self::remote::Remote;
 pub use self::storable::{storable, storable_text, those_that_fit};
 
