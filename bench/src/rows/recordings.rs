@@ -132,12 +132,13 @@ async fn search(
 ) -> usize {
     let model = embedding.map(|_| "bench");
     let none: Option<&str> = None;
+    let no_recordings: Option<serde_json::Value> = None;
     let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
         (&query, Type::TEXT),
         (&none, Type::TEXT),
         (&embedding, Type::FLOAT4_ARRAY),
         (&model, Type::TEXT),
-        (&none, Type::JSONB),
+        (&no_recordings, Type::JSONB),
         (&false, Type::BOOL),
         (&3_i32, Type::INT4),
     ];
