@@ -324,9 +324,11 @@ async fn a_right_that_is_missing_is_named_with_its_object() {
         ("select", "chat_search"),
         ("select", "chat_search_parts"),
         ("select", "chat_search_state"),
+        ("select", "audio_resources"),
         ("select", "refinery_schema_history"),
         ("execute", "chat_begin_turn_v1"),
         ("execute", "chat_finish_turn_v1"),
+        ("execute", "chat_tokens_v1"),
         ("execute", "chat_history_v1"),
         ("execute", "chat_resume_v1"),
         ("execute", "chat_search_v1"),
@@ -533,7 +535,7 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
 
     let failure = json!({ "error": { "message": "canary-answer", "code": "rate_limit" } });
     let model = ModelServer::start([
-        Reply::Raw(429, "application/json", failure.to_string()),
+        Reply::Raw(403, "application/json", failure.to_string()),
         Reply::Text("canary-answer".into()),
     ])
     .await;
@@ -567,7 +569,7 @@ async fn content_keys_and_connection_strings_never_reach_the_log() {
 
     let logged = log.text();
     for expected in [
-        "429",
+        "403",
         "rate_limit",
         "23514",
         "no_answers",

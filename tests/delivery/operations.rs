@@ -302,9 +302,10 @@ async fn turns_are_counted_by_how_they_end() {
         "level": "ERROR", "message": "failed", "status": 502, "code": "model_error",
         "causes": line["causes"], "cold_start": false, "Function": "chat", "method": "POST",
         "route": "/chat", "round_trips": 2, "session_id": session_id,
+        "context_messages": 4, "context_left_out": 0,
     });
     assert_eq!(fields(&line, &answer), expected);
-    assert!(line["causes"].as_str().unwrap().contains("429"), "{line}");
+    assert!(line["causes"].as_str().unwrap().contains("403"), "{line}");
 
     api.chat(next).await.assert_problem(504, "model_timeout");
     assert_eq!(without_latency(&lines.only(), 900), failed);

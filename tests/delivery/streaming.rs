@@ -184,7 +184,7 @@ fn a_streamed_turn_runs_as_a_plain_one_does() {
     // A model of Bedrock is asked for a stream by a right of its own.
     let [chat_may, stream_may] = [chat, stream].map(|function| {
         let mut policies = function["Policies"].clone();
-        let statement = policies.pointer_mut("/3/Fn::If/1/Statement/0").unwrap();
+        let statement = policies.pointer_mut("/4/Fn::If/1/Statement/0").unwrap();
         (statement["Action"].take(), policies)
     });
     assert_eq!(stream_may.1, chat_may.1);

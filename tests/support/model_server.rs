@@ -39,7 +39,7 @@ pub enum Reply {
     Late(Duration, String),
     /// Answers with a text after a call of [`ModelServer::release`].
     Held(String),
-    /// Answers with `answer to ` and the last question, or with status 500 while [`ModelServer::fail`] is
+    /// Answers with `answer to ` and the last question, or with status 401 while [`ModelServer::fail`] is
     /// set.
     Echo,
 }
@@ -157,7 +157,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Reply::Text(text) => (said(&text), "stop"),
         Reply::Stream(content_type, parts) => return stream(content_type, parts),
         Reply::Echo if shared.failing.load(Ordering::SeqCst) => {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+            return StatusCode::UNAUTHORIZED.into_response();
         }
         Reply::Echo => {
             // The question may be joined with earlier ones that were never answered.

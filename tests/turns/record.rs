@@ -22,7 +22,7 @@ async fn events(api: &TestApi) -> Vec<(String, Option<i64>)> {
 
 #[tokio::test]
 async fn what_is_no_message_is_recorded_as_an_event() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([
         Reply::Text("Hello".into()),
         failure,
@@ -98,7 +98,7 @@ async fn a_session_is_titled_by_its_first_question_and_a_copy_by_its_source() {
 
 #[tokio::test]
 async fn an_answer_that_another_turn_got_ahead_of_is_found_again() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([failure, Reply::Echo]).await;
     let api = TestApi::with_settings(&model.settings()).await;
     let session_id = Uuid::now_v7();

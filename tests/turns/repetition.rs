@@ -35,7 +35,7 @@ async fn a_repeated_call_gets_the_stored_answer() {
 
 #[tokio::test]
 async fn a_call_that_names_no_session_is_repeated_in_the_one_it_opened() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([failure, Reply::Text("Hello".into())]).await;
     let api = TestApi::with_settings(&model.settings()).await;
     let body = json!({ "query": "Hi", "message_id": Uuid::now_v7() });
@@ -168,7 +168,7 @@ async fn the_ids_that_a_problem_names_are_those_to_repeat_the_call_with() {
 
 #[tokio::test]
 async fn a_model_that_fails_loses_nothing_and_the_turn_can_be_repeated() {
-    let failure = Reply::Raw(500, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([failure, Reply::Text("Here I am".into())]).await;
     let api = TestApi::with_settings(&model.settings()).await;
 
@@ -198,7 +198,7 @@ async fn a_model_that_fails_loses_nothing_and_the_turn_can_be_repeated() {
 
 #[tokio::test]
 async fn a_turn_resumed_later_sees_only_the_messages_before_its_question() {
-    let failure = Reply::Raw(503, "application/json", "{}".into());
+    let failure = Reply::Raw(401, "application/json", "{}".into());
     let model = ModelServer::start([failure, Reply::Text("fine".into())]).await;
     let api = TestApi::with_settings(&model.settings()).await;
     let failed = api.chat(json!({ "query": "first" })).await;
