@@ -154,7 +154,7 @@ impl Embeddings {
         Ok(embeddings)
     }
 
-    /// What texts mean, at most [`MAX_BATCH`] of them, in their order. The model is asked again after failures
+    /// What texts mean, at most 64 of them, in their order. The model is asked again after failures
     /// that may pass, until that time if there is one.
     ///
     /// # Errors

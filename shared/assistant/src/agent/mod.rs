@@ -69,7 +69,7 @@ impl Agent {
         }
     }
 
-    /// How many tokens are left for earlier messages beside a question, as [`Size`] counts them.
+    /// How many tokens are left for earlier messages beside a question, as the context window counts them.
     #[must_use]
     pub fn room(&self, question: &str) -> f64 {
         self.window.room(self.fixed, question)
