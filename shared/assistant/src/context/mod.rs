@@ -171,7 +171,7 @@ mod tests {
         let window = Window::new(1000);
         let fixed = Size::of("Be brief.");
         assert_eq!(shown(&window.fit(fixed, &earlier, "Why?")), "aAbB");
-        let rounds = Size::message(&"r".repeat(1200));
+        let rounds = Size::message(&"r".repeat(1800));
         let fitted = window.fit(fixed + rounds, &earlier, "Why?");
         assert_eq!(shown(&fitted), "bB");
         let rounds = rounds + rounds;
