@@ -318,9 +318,8 @@ mod tests {
 
     #[test]
     fn a_recording_is_described_by_what_is_known_of_it() {
-        let whole =
-            serde_json::json!({ "title": "Sleep", "file": "s.mp3", "duration_seconds": 90 });
-        assert_eq!(described(&whole), "Sleep, 2 min, s.mp3");
+        let whole = serde_json::json!({ "title": "Sleep", "file_path": "s.mp3", "summary": "…" });
+        assert_eq!(described(&whole), "Sleep, s.mp3");
         let other = serde_json::json!({ "id": 7 });
         assert_eq!(described(&other), r#"{"id":7}"#);
     }
